@@ -1,0 +1,110 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Upstairs: the floors with hands. Read it as the plan of the house, with Core/Package.swift below it.
+// A room may use rooms on lower floors, never one above or beside it.
+
+// ── Floor 3 · Hands ── one kind of outside world each ───────────────────────────────────────────
+let hands = [
+    room("EngineClient", core: ["EngineAPI"], uses: [.httpClient, .nio, .nioCore, .logging]),
+    room(
+        "NodeLink", core: ["ClusterModel", "Raft"],
+        uses: [
+            .grpc, .grpcNIO, .grpcProtobuf, .protobuf, .nio, .nioCore, .nioTLS, .tls, .x509, .asn1, .crypto, .logging,
+        ]),
+]
+
+// ── Floor 4 · Roles ── own their I/O: feed a decision, perform its effects with hands ────────────
+let roles = [
+    room(
+        "Manager", core: ["Orchestration", "Raft", "ClusterStore", "ClusterModel"],
+        uses: ["NodeLink", .sqlite, .logging]),
+    room(
+        "Agent", core: ["Orchestration", "ClusterModel", "EngineAPI"],
+        uses: ["NodeLink", "EngineClient", .logging]),
+    room(
+        "EngineServer", core: ["ClusterStore", "ClusterModel", "EngineAPI"],
+        uses: ["EngineClient", .nio, .nioCore, .http1, .logging]),
+]
+
+// ── Floor 5 · Life ── one machine in the swarm; Manager and Agent are scopes inside it ───────────
+let life = [
+    room(
+        "Node", core: ["ClusterModel", "ClusterStore", "EngineAPI", "Orchestration", "Raft"],
+        uses: ["Manager", "Agent", "EngineServer", "NodeLink", "EngineClient", .nioCore, .logging])
+]
+
+let rooms = hands + roles + life
+
+// ── Doors ── read the command line, start a life; no decisions here ──────────────────────────────
+let doors: [Target] = [
+    .executableTarget(name: "apusd", dependencies: ["Node", .arguments, .logging], swiftSettings: .strict)
+]
+
+let package = Package(
+    name: "apus",
+    products: [
+        .executable(name: "apusd", targets: ["apusd"])
+    ],
+    dependencies: [
+        .package(path: "Core"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.0"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.0"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    ],
+    targets: rooms + doors + rooms.map(unitTests)
+)
+
+// ── Only how the above is spelled, from here on ──────────────────────────────────────────────────
+
+func room(_ name: String, core: [String], uses: [Target.Dependency]) -> Target {
+    .target(
+        name: name, dependencies: core.map { .product(name: $0, package: "Core") } + uses, swiftSettings: .strict)
+}
+
+func unitTests(of room: Target) -> Target {
+    .testTarget(
+        name: room.name + "Tests", dependencies: [.byName(name: room.name)] + room.dependencies,
+        swiftSettings: .strict)
+}
+
+extension [SwiftSetting] {
+    static var strict: Self {
+        [
+            .swiftLanguageMode(.v6),
+            .enableUpcomingFeature("ExistentialAny"),
+            .enableUpcomingFeature("InternalImportsByDefault"),
+            .enableUpcomingFeature("MemberImportVisibility"),
+            .treatAllWarnings(as: .error),
+        ]
+    }
+}
+
+extension Target.Dependency {
+    static var arguments: Self { .product(name: "ArgumentParser", package: "swift-argument-parser") }
+    static var asn1: Self { .product(name: "SwiftASN1", package: "swift-asn1") }
+    static var crypto: Self { .product(name: "Crypto", package: "swift-crypto") }
+    static var grpc: Self { .product(name: "GRPCCore", package: "grpc-swift-2") }
+    static var grpcNIO: Self { .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport") }
+    static var grpcProtobuf: Self { .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf") }
+    static var http1: Self { .product(name: "NIOHTTP1", package: "swift-nio") }
+    static var httpClient: Self { .product(name: "AsyncHTTPClient", package: "async-http-client") }
+    static var logging: Self { .product(name: "Logging", package: "swift-log") }
+    static var nio: Self { .product(name: "NIOPosix", package: "swift-nio") }
+    static var nioCore: Self { .product(name: "NIOCore", package: "swift-nio") }
+    static var nioTLS: Self { .product(name: "NIOTLS", package: "swift-nio") }
+    static var protobuf: Self { .product(name: "SwiftProtobuf", package: "swift-protobuf") }
+    static var sqlite: Self { .product(name: "GRDB", package: "GRDB.swift") }
+    static var tls: Self { .product(name: "NIOSSL", package: "swift-nio-ssl") }
+    static var x509: Self { .product(name: "X509", package: "swift-certificates") }
+}

@@ -1,0 +1,1 @@
+@main struct Apusd { static func main() {} }
