@@ -22,10 +22,10 @@ public enum Dispatch {
         public var taskName: String { slot > 0 ? "\(serviceName).\(slot)" : "\(serviceName).\(node)" }
 
         public init(
-            task: Cluster.Task, service: Cluster.Service, revision: Cluster.Revision, node: Cluster.ID<Cluster.Node>
+            task: Cluster.Task, revision: Cluster.Revision, node: Cluster.ID<Cluster.Node>
         ) {
             self.task = task.id
-            self.service = service.id
+            service = task.service
             serviceName = revision.spec.name
             serviceLabels = revision.spec.labels
             slot = task.slot

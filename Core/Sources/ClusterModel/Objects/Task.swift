@@ -15,6 +15,10 @@ extension Cluster {
         public var status: TaskStatus
         /// A replacement for a failed task waits, desired `ready`, until this moment.
         public var startNotBefore: Timestamp?
+        /// How often its slot was restarted in a row, within the window of the restart policy.
+        public var attempt = 0
+        /// The restart policy gives it no successor: its slot stays as it is until the service changes.
+        public var isFinal = false
 
         public init(
             id: ID<Task>, service: ID<Service>, slot: Int, revision: Revision.Number, node: ID<Node>? = nil,
