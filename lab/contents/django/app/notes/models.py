@@ -1,0 +1,8 @@
+"""Version 1."""
+from django.db import models
+
+
+class Note(models.Model):
+    """A line of text."""
+
+    text = models.TextField()
