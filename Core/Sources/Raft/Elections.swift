@@ -3,9 +3,13 @@
 // MARK: - Time
 
 extension RaftMachine {
-    /// A member asks for votes only if its own latest membership has it as a voter, and not while its state is being
-    /// replaced.
-    var mayCampaign: Bool { installing == nil && !wasRemoved && log.membership.isVoter(id) }
+    /// A member asks for votes if its own latest membership has it as a voter, or would have but for a removal that is
+    /// not known to be committed: nobody else may have that entry, and then nobody else can win (§4.2.2). Not while its
+    /// state is being replaced.
+    var mayCampaign: Bool {
+        guard installing == nil, !wasRemoved else { return false }
+        return log.membership.isVoter(id) || log.uncertainMembership(committed: commitIndex)?.isVoter(id) ?? false
+    }
 
     mutating func restartElectionTimer() {
         ticksSinceContact = 0

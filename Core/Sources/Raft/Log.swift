@@ -39,6 +39,12 @@ struct Log: Sendable {
         return memberships.last { $0.index <= index }!.membership
     }
 
+    /// The membership before the latest, while that is not known to be committed.
+    func uncertainMembership(committed: LogIndex) -> Membership? {
+        guard memberships.count > 1, membershipIndex > committed else { return nil }
+        return memberships[memberships.count - 2].membership
+    }
+
     subscript(range: ClosedRange<LogIndex>) -> [Entry] {
         precondition(
             range.lowerBound > baseIndex && range.upperBound <= lastIndex,
