@@ -24,7 +24,7 @@ let roles = [
         uses: ["NodeLink", "EngineClient", .logging]),
     room(
         "EngineServer", core: ["ClusterStore", "ClusterModel", "EngineAPI"],
-        uses: ["EngineClient", .nio, .nioCore, .http1, .logging]),
+        uses: [.nio, .nioCore, .http1, .logging]),
 ]
 
 // ── Floor 5 · Life ── one machine in the swarm; Manager and Agent are scopes inside it ───────────

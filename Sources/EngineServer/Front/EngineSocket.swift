@@ -1,0 +1,65 @@
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Asks the engine over its unix socket, one connection per question: they are few and small.
+struct EngineSocket: EngineAnswers {
+    let path: String
+    let group: any EventLoopGroup
+
+    private static let longestAnswer = 16 << 20
+    private static let timeLimit = Duration.seconds(20)
+
+    func get(_ path: String) async throws -> EngineAnswer {
+        do {
+            return try await within(Self.timeLimit) { try await ask(path) }
+        } catch let error as CancellationError {
+            throw error
+        } catch is TimeLimitExceeded {
+            throw EngineUnreachable(socket: self.path, reason: "no answer to \(path) within \(Self.timeLimit)")
+        } catch {
+            throw EngineUnreachable(socket: self.path, reason: "\(error)")
+        }
+    }
+
+    private func ask(_ path: String) async throws -> EngineAnswer {
+        let channel = try await ClientBootstrap(group: group).connect(unixDomainSocketPath: self.path) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
+                    wrappingChannelSynchronously: channel)
+            }
+        }
+        return try await channel.executeThenClose { inbound, outbound in
+            let headers: HTTPHeaders = ["Host": "docker", "User-Agent": "apusd", "Connection": "close"]
+            try await outbound.write(.head(HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)))
+            try await outbound.write(.end(nil))
+            var answer: EngineAnswer?
+            for try await part in inbound {
+                switch part {
+                case .head(let head):
+                    answer = EngineAnswer(
+                        status: Int(head.status.code), headers: head.headers.map { Header($0.name, $0.value) }, body: [])
+                case .body(let bytes):
+                    guard (answer?.body.count ?? 0) + bytes.readableBytes <= Self.longestAnswer else {
+                        throw BrokenAnswer.tooLong
+                    }
+                    answer?.body += bytes.readableBytesView
+                case .end:
+                    if let answer { return answer }
+                }
+            }
+            throw BrokenAnswer.cutShort
+        }
+    }
+
+    private enum BrokenAnswer: Error, CustomStringConvertible {
+        case tooLong, cutShort
+        var description: String {
+            switch self {
+            case .tooLong: "its answer is longer than \(longestAnswer) bytes"
+            case .cutShort: "its answer was cut short"
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+import ClusterModel
+import ClusterStore
+import EngineAPI
+
+extension Router {
+    func listServices(_ call: Call) async throws -> Response {
+        let filters = try call.filters(["id", "label", "mode", "name", "runtime"])
+        let withStatus = try call.query.strictFlag("status")
+        let store = try await life.cluster().snapshot()
+        var list: [JSON] = []
+        for service in store.services {
+            guard let spec = store.currentRevision(of: service)?.spec,
+                filters.allows("id", where: { service.id.description.hasPrefix($0) }),
+                filters.allows("name", where: { spec.name.hasPrefix($0) }),
+                filters.allows("mode", where: { spec.mode.word == $0 }),
+                filters.allows("runtime", where: { $0 == "container" }),
+                filters.allowsLabels("label", spec.labels)
+            else { continue }
+            list.append(ClusterWords.service(service, in: store, withStatus: withStatus))
+        }
+        return .json(.array(list))
+    }
+
+    func createService(_ call: Call) async throws -> Response {
+        let spec = try serviceSpec(call)
+        let reply = try await life.cluster().submit(.createService(spec, registryAuth: registryAuth(call)))
+        var answer: JSON = ["ID": .string(reply.created ?? "")]
+        if !reply.warnings.isEmpty { answer["Warnings"] = JSON(reply.warnings) }
+        return .json(answer, status: 201)
+    }
+
+    func inspectService(_ call: Call) async throws -> Response {
+        let withDefaults = try call.query.strictFlag("insertDefaults")
+        let store = try await life.cluster().snapshot()
+        let service = try store.findService(call.reference)
+        return .json(ClusterWords.service(service, in: store, withDefaults: withDefaults))
+    }
+
+    func removeService(_ call: Call) async throws -> Response {
+        let cluster = try await life.cluster()
+        let service = try await cluster.snapshot().findService(call.reference)
+        _ = try await cluster.submit(.removeService(service.id))
+        return .empty
+    }
+
+    func updateService(_ call: Call) async throws -> Response {
+        let version = try call.query.objectVersion(of: "service")
+        let change: Control.ServiceChange
+        switch call.query["rollback"] ?? "" {
+        case "", "none": change = .spec(try serviceSpec(call))
+        // What is sent along is the present spec: dockerd reads it and does not use it.
+        case "previous": change = .rollback
+        case let other: throw Refusal(400, "unrecognized rollback option \(other)")
+        }
+        let auth: Control.RegistryAuth
+        switch (registryAuth(call), call.query["registryAuthFrom"] ?? "") {
+        case (let text?, _): auth = .new(text)
+        case (nil, "spec"), (nil, ""): auth = .fromCurrent
+        case (nil, "previous-spec"): auth = .fromPrevious
+        case (nil, _): throw Refusal(400, "unsupported registryAuthFrom value")
+        }
+        let cluster = try await life.cluster()
+        let service = try await cluster.snapshot().findService(call.reference)
+        let reply = try await cluster.submit(.updateService(service.id, version: version, change, registryAuth: auth))
+        return .json(["Warnings": reply.warnings.isEmpty ? .null : JSON(reply.warnings)])
+    }
+
+    func serviceLogs(_ call: Call) async throws -> Response {
+        let store = try await life.cluster().snapshot()
+        let name = store.currentRevision(of: try store.findService(call.reference))?.spec.name ?? call.reference
+        throw Refusal(
+            501,
+            """
+            logs of services are not supported yet: find the node of a task with `docker service ps \(name)` \
+            and run `docker logs` for its container there
+            """)
+    }
+
+    // MARK: Reading what was asked for
+
+    private func serviceSpec(_ call: Call) throws -> Cluster.ServiceSpec {
+        let document = ServiceDocument.filled(try call.document())
+        do { return try Cluster.ServiceSpec(parsing: document) } catch {
+            // What is wrong with the document's types was found by this node, before the cluster saw it.
+            if case .invalidArgument(let text) = error, text.hasPrefix("json: ") { throw Refusal(400, text) }
+            throw error
+        }
+    }
+
+    /// Credentials as the client sent them; nil for none. `{}` in base64 is what a CLI without a login sends.
+    private func registryAuth(_ call: Call) -> String? {
+        guard let text = call.request[header: "X-Registry-Auth"], !text.isEmpty else { return nil }
+        return text
+    }
+}
