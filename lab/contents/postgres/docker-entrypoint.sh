@@ -34,6 +34,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   for file in /docker-entrypoint-initdb.d/*; do
     case $file in
       *.sql) psql -v ON_ERROR_STOP=1 -U "$user" -d "$database" -f "$file" ;;
+      # shellcheck disable=SC1090
       *.sh) . "$file" ;;
     esac
   done
