@@ -31,10 +31,10 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   echo "listen_addresses = '*'" >>"$PGDATA/postgresql.conf"
   pg_ctl -D "$PGDATA" -o "-c listen_addresses=''" -w start
   if [ "$database" != postgres ]; then psql -U "$user" -d postgres -c "CREATE DATABASE \"$database\""; fi
+  # shellcheck disable=SC1090
   for file in /docker-entrypoint-initdb.d/*; do
     case $file in
       *.sql) psql -v ON_ERROR_STOP=1 -U "$user" -d "$database" -f "$file" ;;
-      # shellcheck disable=SC1090
       *.sh) . "$file" ;;
     esac
   done
