@@ -46,6 +46,7 @@ extension RaftMachine {
 
     mutating func settleReads(_ effects: inout [Effect]) {
         if role == .leader {
+            confirmReads(&effects)  // a majority may have become smaller, or be this member alone
             // One round at a time; what comes meanwhile shares the next.
             guard !reads.waiting.isEmpty, reads.confirming.isEmpty, hasCommittedInTerm else { return }
             beginRound(&effects)
