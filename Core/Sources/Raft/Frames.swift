@@ -94,12 +94,16 @@ struct FrameReader {
     mutating func uint64() throws(FrameError) -> UInt64 {
         try need(8)
         defer { position += 8 }
-        return bytes.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: position, as: UInt64.self)) }
+        return bytes.withUnsafeBytes {
+            UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+        }
     }
     mutating func uint32() throws(FrameError) -> UInt32 {
         try need(4)
         defer { position += 4 }
-        return bytes.withUnsafeBytes { UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: position, as: UInt32.self)) }
+        return bytes.withUnsafeBytes {
+            UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: position, as: UInt32.self))
+        }
     }
     mutating func id() throws(FrameError) -> MemberID { MemberID(try uint64()) }
     mutating func string() throws(FrameError) -> [UInt8] {

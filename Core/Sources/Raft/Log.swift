@@ -35,7 +35,8 @@ struct Log: Sendable {
 
     /// The membership in force at `index`.
     func membership(at index: LogIndex) -> Membership {
-        precondition(index >= baseIndex, "the membership at \(index) is compacted away: the log begins at \(firstIndex)")
+        precondition(
+            index >= baseIndex, "the membership at \(index) is compacted away: the log begins at \(firstIndex)")
         return memberships.last { $0.index <= index }!.membership
     }
 

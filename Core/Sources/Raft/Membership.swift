@@ -86,7 +86,9 @@ extension Membership {
 
         case .remove(let id):
             _ = try existing(id)
-            if voters == [id] { throw InvalidChange(reason: "member \(id) is the last voter: without it nobody decides") }
+            if voters == [id] {
+                throw InvalidChange(reason: "member \(id) is the last voter: without it nobody decides")
+            }
             return Membership(members.filter { $0.id != id })
 
         case .updateAddress(let id, let address):

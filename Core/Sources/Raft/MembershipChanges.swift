@@ -48,6 +48,7 @@ extension RaftMachine {
     mutating func markRemoved(_ effects: inout [Effect]) {
         guard !wasRemoved else { return }
         wasRemoved = true
+        role = .follower
         effects.append(.removed)
     }
 

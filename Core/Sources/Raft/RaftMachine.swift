@@ -63,7 +63,8 @@ public struct RaftMachine: Sendable {
     public init(id: MemberID, restored: Restored, settings: Settings = Settings(), random: SeededGenerator) {
         precondition(
             settings.electionTicks > settings.heartbeatTicks && settings.heartbeatTicks > 0,
-            "an election after \(settings.electionTicks) ticks needs heartbeats more often than every \(settings.heartbeatTicks)")
+            "an election after \(settings.electionTicks) ticks needs heartbeats more often than every \(settings.heartbeatTicks)"
+        )
         self.id = id
         self.settings = settings
         self.random = random
@@ -73,7 +74,8 @@ public struct RaftMachine: Sendable {
         appliedIndex = commitIndex
         precondition(
             log.lastTerm <= hardState.term,
-            "the log of \(id) reaches term \(log.lastTerm), its hard state only \(hardState.term): the disk lost a promise")
+            "the log of \(id) reaches term \(log.lastTerm), its hard state only \(hardState.term): the disk lost a promise"
+        )
         restartElectionTimer()
         // Alone, there is nobody to wait for.
         if log.membership.voters == [id] { ticksUntilElection = 1 }
@@ -144,7 +146,8 @@ extension RaftMachine {
         precondition(term >= hardState.term, "\(id) cannot go back from term \(hardState.term) to \(term)")
         let ledTerm = role == .leader ? hardState.term : nil
         let hadOtherRole = role != .follower
-        if term > hardState.term {
+        let isNewTerm = term > hardState.term
+        if isNewTerm {
             hardState = HardState(term: term)
             effects.append(.persist(hardState))
         }
@@ -154,6 +157,8 @@ extension RaftMachine {
             leaveOffice(&effects)
             effects.append(.steppedDown(ledTerm, leader: newLeader))
         }
+        // The same leader in a new term is news too.
+        if isNewTerm, newLeader != nil, newLeader == leader { leader = nil }
         setLeader(newLeader, &effects)
     }
 

@@ -79,7 +79,8 @@ extension RaftMachine {
         switch reply.outcome {
         case .accepted(let match):
             precondition(
-                match <= log.lastIndex, "\(sender) has \(match) of term \(term), but its leader \(id) only \(log.lastIndex)")
+                match <= log.lastIndex,
+                "\(sender) has \(match) of term \(term), but its leader \(id) only \(log.lastIndex)")
             if followers[slot].accepted(upTo: match, logBegins: log.firstIndex) { commitWhatQuorumHas(&effects) }
         case .rejected(let previous, let hintIndex, let hintTerm):
             let agreement = log.lastIndex(upTo: hintIndex, termAtMost: hintTerm)
@@ -164,7 +165,8 @@ extension RaftMachine {
     mutating func commit(upTo index: LogIndex, _ effects: inout [Effect]) {
         guard index > commitIndex else { return }
         precondition(
-            index <= log.lastIndex, "\(id) cannot commit \(index): its log ends at \(log.lastIndex). Was its disk lost?")
+            index <= log.lastIndex, "\(id) cannot commit \(index): its log ends at \(log.lastIndex). Was its disk lost?"
+        )
         let entries = log[commitIndex + 1...index]
         commitIndex = index
         effects.append(.committed(entries))
@@ -217,7 +219,8 @@ extension RaftMachine {
     }
 
     mutating func compacted(_ meta: SnapshotMeta) {
-        precondition(meta.index <= commitIndex, "a snapshot of \(meta.index), but \(id) has only \(commitIndex) committed")
+        precondition(
+            meta.index <= commitIndex, "a snapshot of \(meta.index), but \(id) has only \(commitIndex) committed")
         guard meta.index > log.baseIndex + settings.keptEntries else { return }
         log.compact(upTo: meta.index - settings.keptEntries)
     }

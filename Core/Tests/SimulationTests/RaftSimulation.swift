@@ -28,7 +28,7 @@ struct RaftSimulation {
     func safetyThenLiveness(seed: UInt64) throws {
         var world = RaftWorld(seed: seed)
         try world.live(stormTicks: 250, calmTicks: 100)
-        if Self.seeds.count == 1 { for line in world.story { print(line) } }
+        if Self.seeds.count == 1 { print(world.story.joined(separator: "\n"), "digest \(world.digest)", separator: "\n") }
     }
 
     @Test func `the same seed tells the same story`() throws {
@@ -91,7 +91,9 @@ struct RaftSimulation {
             }
         }
         for rule in rules {
-            #expect(found.contains(rule), "300 seeds of \(sabotage) never broke \(rule), only \(Set(found.map { "\($0)" }).sorted())")
+            #expect(
+                found.contains(rule),
+                "300 seeds of \(sabotage) never broke \(rule), only \(Set(found.map { "\($0)" }).sorted())")
         }
     }
 }

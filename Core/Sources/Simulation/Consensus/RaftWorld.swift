@@ -198,7 +198,8 @@ extension RaftWorld {
     }
 
     private mutating func actAsOperator() throws(Violation) {
-        guard chance(weather.operatorPercent), let node = nodes.indices.last(where: { nodes[$0].machine?.role == .leader })
+        guard chance(weather.operatorPercent),
+            let node = nodes.indices.last(where: { nodes[$0].machine?.role == .leader })
         else { return }
         let machine = nodes[node].machine!
         let membership = machine.membership
@@ -324,9 +325,10 @@ extension RaftWorld {
                 try step(node, .snapshotInstalled(snapshot.meta))
             }
             let disk = nodes[node].disk
-            let lastWritten: (LogIndex, Term) = batch.writes.reversed().lazy.compactMap {
-                if case .entries(let entries) = $0 { (entries.last!.index, entries.last!.term) } else { nil }
-            }.first ?? (disk.lastIndex, disk.lastTerm)
+            let lastWritten: (LogIndex, Term) =
+                batch.writes.reversed().lazy.compactMap {
+                    if case .entries(let entries) = $0 { (entries.last!.index, entries.last!.term) } else { nil }
+                }.first ?? (disk.lastIndex, disk.lastTerm)
             try step(node, .persisted(upTo: lastWritten.0, term: lastWritten.1))
         }
     }
