@@ -93,6 +93,18 @@ struct LeaderTests {
         #expect(group[1].role != .leader && group[1].term == 1)
     }
 
+    @Test func `is not kept in office by a learner`() {
+        var group = Group(voters: 1...3, learners: [4])
+        group.elect(1)
+        group.isolate(2)
+        group.isolate(3)
+        for _ in 0..<20 {
+            group.tick(1, times: 1)
+            group.deliver()
+        }
+        #expect(group[1].role != .leader)
+    }
+
     @Test func `gives up a transfer that takes longer than an election timeout`() {
         var group = Group(voters: 1...3)
         group.elect(1)
