@@ -270,8 +270,9 @@ extension RaftMachine {
     }
 
     /// What the owner sends behind the stream of a snapshot; the receiver's owner steps it when the stream is whole.
-    public func snapshotOffer(of meta: SnapshotMeta) -> Message {
-        .snapshotOffer(SnapshotOffer(term: term, meta: meta))
+    /// Nil when this does not lead (any more): only a leader may offer, for its message is taken as a leader's.
+    public func snapshotOffer(of meta: SnapshotMeta) -> Message? {
+        role == .leader ? .snapshotOffer(SnapshotOffer(term: term, meta: meta)) : nil
     }
 
     /// A leader's followers, learners too, sorted by ID; empty for all others.

@@ -106,7 +106,7 @@ extension Group {
         case "compact": compact(ids[0], upTo: ids[1])
         case "stream":  // stream 1 2: the owner of 1 streams its snapshot to 2
             let meta = disks[MemberID(ids[0])]!.snapshot!
-            step(ids[1], .received(self[ids[0]].snapshotOffer(of: meta), from: MemberID(ids[0])))
+            step(ids[1], .received(self[ids[0]].snapshotOffer(of: meta)!, from: MemberID(ids[0])))
             step(ids[0], .snapshotSent(to: MemberID(ids[1]), ok: true))
         case "installed":
             let meta = disks[MemberID(ids[1])]!.snapshot!

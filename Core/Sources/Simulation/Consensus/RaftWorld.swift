@@ -475,7 +475,7 @@ extension RaftWorld {
         guard let snapshot = nodes[node].disk.snapshot else { preconditionFailure("compacted without a snapshot") }
         precondition(snapshot.meta.index >= atLeast, "newest snapshot \(snapshot.meta.index), \(atLeast) asked for")
         note("\(nodes[node].id) sends snapshot \(snapshot.meta.index) to \(peer)")
-        let offer = nodes[node].machine!.snapshotOffer(of: snapshot.meta)
+        guard let offer = nodes[node].machine!.snapshotOffer(of: snapshot.meta) else { return }
         enqueue(.snapshot(snapshot, offer: offer), from: node, to: peer)
         endedStreams.append((now + 2, node, .snapshotSent(to: peer, ok: !chance(20))))
     }
