@@ -1,0 +1,62 @@
+package import ClusterModel
+package import ClusterStore
+import Foundation
+package import Raft
+import Synchronization
+
+/// The replicated store of this manager: filled by the log, read by anyone without waiting.
+package final class ClusterState: Sendable {
+    private let store: Mutex<ClusterStore>
+
+    package init() { store = Mutex(ClusterStore()) }
+
+    /// The newest state; a copy is free.
+    package var snapshot: ClusterStore { store.withLock { $0 } }
+
+    /// Makes the changes of newly committed entries, in their order.
+    ///
+    /// - Throws: `UnreadableEntry` for an entry that this version cannot read. The manager must stop then: to go on
+    ///   would give it another state than the rest has.
+    package func apply(_ entries: [Entry]) throws {
+        let proposals = try entries.map { entry -> (UInt64, Proposal?) in
+            guard case .command(let bytes) = entry.payload else { return (entry.index, nil) }
+            return (entry.index, try Documents.read(Proposal.self, from: bytes, entry: entry.index))
+        }
+        store.withLock { store in
+            for (index, proposal) in proposals {
+                if let proposal { _ = store.apply(proposal, at: index) } else { store.advance(to: index) }
+            }
+        }
+    }
+}
+
+/// How proposals stand in the log: one JSON document each, made and read here alone.
+package enum Documents {
+    package static func write(_ proposal: Proposal) throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Array(try encoder.encode(proposal))
+    }
+
+    static func read<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8], entry: UInt64) throws -> Value {
+        do {
+            return try JSONDecoder().decode(type, from: Data(bytes))
+        } catch {
+            throw UnreadableEntry(index: entry, reason: String(describing: error))
+        }
+    }
+}
+
+/// A log entry that this version of apusd does not know how to apply.
+package struct UnreadableEntry: Error, CustomStringConvertible {
+    var index: UInt64
+    var reason: String
+
+    package var description: String {
+        """
+        log entry \(index) holds a change that this version of apusd cannot read (\(reason)). \
+        This manager stops here, so that its state stays equal to that of the others: \
+        install the version that the other managers run, and start it again.
+        """
+    }
+}

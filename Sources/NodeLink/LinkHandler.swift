@@ -1,0 +1,63 @@
+package import ClusterModel
+
+/// Who calls, by its certificate.
+package struct Peer: Sendable, Equatable {
+    package var node: Cluster.ID<Cluster.Node>
+    package var role: Cluster.Role
+    package var cluster: Cluster.ID<Cluster.Swarm>
+    /// The IP address from which it called.
+    package var address: String
+}
+
+package struct CertificateRequest: Sendable {
+    package var csrPEM: String
+    /// Nil for a renewal.
+    package var token: String?
+    package var availability: Cluster.Availability
+}
+
+package struct CertificateGrant: Sendable {
+    package var node: Cluster.ID<Cluster.Node>
+    package var role: Cluster.Role
+    package var certificatePEM: String
+    package var rootPEM: String
+    package var managers: [Dispatch.ManagerAddress]
+
+    package init(
+        node: Cluster.ID<Cluster.Node>, role: Cluster.Role, certificatePEM: String, rootPEM: String,
+        managers: [Dispatch.ManagerAddress]
+    ) {
+        self.node = node
+        self.role = role
+        self.certificatePEM = certificatePEM
+        self.rootPEM = rootPEM
+        self.managers = managers
+    }
+}
+
+/// A place among the managers.
+package struct ManagerSeat: Sendable, Equatable {
+    package var member: UInt64
+
+    package init(member: UInt64) { self.member = member }
+}
+
+/// What a manager answers with. Callers are who their certificates say; a nil peer has none.
+package protocol LinkHandler: Sendable {
+    func issueCertificate(
+        _ request: CertificateRequest, from peer: Peer?, address: String
+    ) async throws(ControlError) -> CertificateGrant
+
+    /// - Parameter address: where the caller will listen, `host:port`.
+    func joinManagers(address: String, from peer: Peer) async throws(ControlError) -> ManagerSeat
+
+    func submit(_ request: Control.Request, from peer: Peer) async throws(ControlError) -> Control.Reply
+
+    /// Frames of the consensus. Must not wait.
+    func raft(_ frames: [[UInt8]], from peer: Peer, member: UInt64)
+
+    /// A worker's session; it ends when this returns.
+    func session<Words: AsyncSequence & Sendable>(
+        from peer: Peer, inbound: Words, send: @escaping @Sendable (Dispatch.FromManager) async throws -> Void
+    ) async throws where Words.Element == Dispatch.FromWorker
+}

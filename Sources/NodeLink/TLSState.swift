@@ -1,0 +1,50 @@
+import NIOSSL
+import Synchronization
+
+/// What this node proves and whom it believes, replaceable at any time: connections that are made from then on use it.
+package final class TLSState: Sendable {
+    struct Contexts: Sendable {
+        var server: NIOSSLContext
+        var client: NIOSSLContext
+        var credentials: NodeCredentials
+    }
+
+    private let state: Mutex<Contexts>
+
+    package init(_ credentials: NodeCredentials) throws { state = Mutex(try Self.make(credentials)) }
+
+    package func replace(_ credentials: NodeCredentials) throws {
+        let contexts = try Self.make(credentials)
+        state.withLock { $0 = contexts }
+    }
+
+    var current: Contexts { state.withLock { $0 } }
+
+    private static func make(_ credentials: NodeCredentials) throws -> Contexts {
+        let root = try NIOSSLCertificate(bytes: Array(credentials.rootPEM.utf8), format: .pem)
+        let leaf = try NIOSSLCertificate(bytes: Array(credentials.certificatePEM.utf8), format: .pem)
+        let key = try NIOSSLPrivateKey(bytes: Array(credentials.keyPEM.utf8), format: .pem)
+
+        var client = TLSConfiguration.makeClientConfiguration()
+        client.minimumTLSVersion = .tlsv13
+        client.applicationProtocols = ["h2"]
+        client.trustRoots = .certificates([root])
+        client.certificateVerification = .fullVerification  // the name is `swarm-manager`: no worker can pose as one
+        client.certificateChain = [.certificate(leaf)]
+        client.privateKey = .privateKey(key)
+
+        // The root goes along: a machine that joins compares it with the digest in its token.
+        var server = TLSConfiguration.makeServerConfiguration(
+            certificateChain: [.certificate(leaf), .certificate(root)], privateKey: .privateKey(key))
+        server.minimumTLSVersion = .tlsv13
+        server.applicationProtocols = ["h2"]
+        server.trustRoots = .certificates([root])
+        server.certificateVerification = .optionalVerification  // a machine that joins has none yet
+        return Contexts(
+            server: try NIOSSLContext(configuration: server), client: try NIOSSLContext(configuration: client),
+            credentials: credentials)
+    }
+
+    /// The name in every manager's certificate.
+    static let managerName = "swarm-manager"
+}
