@@ -137,7 +137,7 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
             .putSwarm(
                 Cluster.Swarm(
                     id: .init(bits: 5), spec: try .init(parsing: [:]),
-                    trust: .init(rootCertificate: "PEM", rootKey: "SECRET", issuerSubject: "S", issuerPublicKey: "K"),
+                    trust: .init(rootCertificate: "PEM", rootKey: "SECRET", issuerSubject: "U1VC", issuerPublicKey: "S0VZ"),
                     joinTokens: .init(worker: "SWMTKN-w", manager: "SWMTKN-m"), at: Self.then,
                     defaultAddressPools: ["10.0.0.0/8"])))
     }

@@ -27,7 +27,7 @@ struct NodeRoutesTests {
                 "Availability":"active"},"Description":{"Hostname":"north","Platform":{"Architecture":"x86_64",\
                 "OS":"linux"},"Resources":{"NanoCPUs":2000000000,"MemoryBytes":1073741824},\
                 "Engine":{"EngineVersion":"20.10.24","Labels":{"disk":"fast"}},"TLSInfo":{"TrustRoot":"PEM",\
-                "CertIssuerSubject":"S","CertIssuerPublicKey":"K"}},"Status":{"State":"ready","Addr":"10.0.0.1"},\
+                "CertIssuerSubject":"U1VC","CertIssuerPublicKey":"S0VZ"}},"Status":{"State":"ready","Addr":"10.0.0.1"},\
                 "ManagerStatus":{"Leader":true,"Reachability":"reachable","Addr":"10.0.0.1:2377"}}
 
                 """)

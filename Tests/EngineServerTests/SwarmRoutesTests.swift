@@ -21,7 +21,7 @@ struct SwarmRoutesTests {
                 "LogEntriesForSlowFollowers":500,"ElectionTick":10,"HeartbeatTick":1},\
                 "Dispatcher":{"HeartbeatPeriod":5000000000},"CAConfig":{"NodeCertExpiry":7776000000000000},\
                 "TaskDefaults":{},"EncryptionConfig":{"AutoLockManagers":false}},"TLSInfo":{"TrustRoot":"PEM",\
-                "CertIssuerSubject":"S","CertIssuerPublicKey":"K"},"RootRotationInProgress":false,\
+                "CertIssuerSubject":"U1VC","CertIssuerPublicKey":"S0VZ"},"RootRotationInProgress":false,\
                 "DefaultAddrPool":["10.0.0.0/8"],"SubnetSize":24,"DataPathPort":4789,\
                 "JoinTokens":{"Worker":"SWMTKN-w","Manager":"SWMTKN-m"}}
 

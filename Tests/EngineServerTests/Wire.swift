@@ -63,6 +63,13 @@ final class Wire: Sendable {
         return all
     }
 
+    /// A head to its empty line, and nothing of what follows it.
+    func receiveHead() -> String {
+        var text: [UInt8] = []
+        while !text.suffix(4).elementsEqual("\r\n\r\n".utf8), case let byte = receive(1), !byte.isEmpty { text += byte }
+        return String(decoding: text, as: UTF8.self)
+    }
+
     func receive(until end: String) -> String {
         var text = ""
         while !text.hasSuffix(end), case let bytes = receive(), !bytes.isEmpty {
