@@ -191,7 +191,9 @@ extension Router {
     /// The engine's own, so that clients ask of it only what it can; no newer than what our own routes know.
     func spokenVersion() async -> APIVersion {
         if let known = engineVersion.known.withLock({ $0 }) { return min(known, .newest) }
-        guard let answer = try? await engine.get("/_ping") else { return .newest }
+        guard let answer = try? await within(.seconds(2), { [engine] in try await engine.get("/_ping") }) else {
+            return .newest
+        }
         note(answer)
         return min(engineVersion.known.withLock { $0 } ?? .newest, .newest)
     }

@@ -14,6 +14,7 @@ package enum ListenError: Error, Sendable, Equatable, CustomStringConvertible {
     case somebodyAnswers(String)
     case notASocket(String)
     case cannot(String, path: String, reason: String)
+    case noLongerListening
 
     package var description: String {
         switch self {
@@ -26,6 +27,7 @@ package enum ListenError: Error, Sendable, Equatable, CustomStringConvertible {
         case .somebodyAnswers(let path):
             "Another process answers at \(path). Stop it, or give apusd another socket."
         case .notASocket(let path): "\(path) exists and is no socket. Move it away, or give apusd another socket."
+        case .noLongerListening: "The API's socket was closed, and not by this daemon's end"
         case .cannot(let what, let path, let reason): "Cannot \(what) \(path): \(reason)"
         }
     }
@@ -62,15 +64,19 @@ struct ListeningSocket {
         if unlink(path) != 0, errno != ENOENT { throw failure("remove the stale socket") }
     }
 
-    /// - Returns: the file that is now there, to be given to `remove(_:)`.
-    func grant() throws -> File {
+    /// The file that is there now, to be given to `remove(_:)`.
+    func file() throws -> File {
+        guard let file = File(path) else { throw failure("look at") }
+        return file
+    }
+
+    /// Lets in whom it is for.
+    func grant() throws {
         // The group `docker` is there where the engine's package is; without it the socket stays root's.
         if geteuid() == 0, let docker = getgrnam("docker"), chown(path, 0, docker.pointee.gr_gid) != 0 {
             throw failure("give to the group docker")
         }
         if chmod(path, 0o660) != 0 { throw failure("set the mode of") }
-        guard let file = File(path) else { throw failure("look at") }
-        return file
     }
 
     /// Removes the socket file, unless another process has put its own there meanwhile.

@@ -12,12 +12,17 @@ import NIOPosix
 ///                   └───────────▶ connecting ──▶ spliced       for the engine: it takes the connection over
 ///     … ──▶ draining                                           refused; what the client still sends is thrown away
 ///
-/// Inwards it gives whole `Request`s and takes whole `Response`s. It never holds more of a request than `Limits` allow.
+/// Whole requests go to `submit`, one at a time. It never holds more of a request than `Limits` allow.
 final class Reception: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
-    typealias InboundOut = Request
-    typealias OutboundIn = Response
+    typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
+
+    /// A request that waits for its answer, and where the answer goes: called once, from anywhere.
+    struct Work: Sendable {
+        let request: Request
+        let answer: @Sendable (Response) -> Void
+    }
 
     struct Limits: Sendable {
         /// Bytes of a body that we read ourselves.
@@ -36,6 +41,7 @@ final class Reception: ChannelDuplexHandler {
     private let engine: String
     private let limits: Limits
     private let log: Logger
+    private let submit: @Sendable (Work) -> Void
 
     private var phase = Phase.between
     /// What has arrived of the present request and not yet been taken.
@@ -45,14 +51,19 @@ final class Reception: ChannelDuplexHandler {
     /// The present request goes on to the engine unless its body says that it is for us.
     private var bodyDecides = false
     private var inputIsClosed = false
+    /// Of the last answer on this connection: the kernel has all of it.
+    private var isAnswerSent = false
     private var isReadHeld = false
     private var deadline: Scheduled<Void>?
 
-    init(router: Router, engine: String, limits: Limits, log: Logger) {
+    init(
+        router: Router, engine: String, limits: Limits, log: Logger, submit: @escaping @Sendable (Work) -> Void
+    ) {
         self.router = router
         self.engine = engine
         self.limits = limits
         self.log = log
+        self.submit = submit
     }
 
     // MARK: What the client sends
@@ -70,6 +81,7 @@ final class Reception: ChannelDuplexHandler {
         switch phase {
         // The answer, or the engine, is still awaited by a client that has nothing more to say.
         case .answering, .connecting, .spliced: break
+        case .draining where !isAnswerSent: break
         case .between, .head, .body, .draining: context.close(promise: nil)
         }
     }
@@ -150,22 +162,26 @@ final class Reception: ChannelDuplexHandler {
             buffer.discardReadBytes()
             if buffer.readableBytes == 0 { buffer = ByteBuffer() }
             phase = .answering
-            context.fireChannelRead(wrapInboundOut(request))
-            context.fireChannelReadComplete()
+            let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+            submit(
+                Work(request: request) { [loop = context.eventLoop] response in
+                    loop.execute {
+                        let (me, context) = bound.value
+                        me.answer(response, context)
+                    }
+                })
         }
     }
 
     // MARK: Answering ourselves
 
-    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        let response = unwrapOutboundIn(data)
+    private func answer(_ response: Response, _ context: ChannelHandlerContext) {
+        guard context.channel.isActive else { return }
         let keepsAlive = head?.keepsAlive == true && !inputIsClosed
-        context.write(wrapOutboundOut(Self.encode(response, keepsAlive: keepsAlive)), promise: promise)
+        let bytes = wrapOutboundOut(Self.encode(response, keepsAlive: keepsAlive))
         head = nil
-        guard keepsAlive else {
-            context.flush()
-            return drain(context)
-        }
+        guard keepsAlive else { return sendLast(bytes, context) }
+        context.writeAndFlush(bytes, promise: nil)
         phase = .between
         proceed(context)
         releaseRead(context)
@@ -173,17 +189,23 @@ final class Reception: ChannelDuplexHandler {
 
     private func refuse(_ status: Int, _ message: String, _ context: ChannelHandlerContext) {
         let response = Response.refusal(Refusal(status, message))
-        context.writeAndFlush(wrapOutboundOut(Self.encode(response, keepsAlive: false)), promise: nil)
-        drain(context)
+        sendLast(wrapOutboundOut(Self.encode(response, keepsAlive: false)), context)
     }
 
-    /// Closes once the client has. Closing at once, with bytes unread, would take the answer away from it.
-    private func drain(_ context: ChannelHandlerContext) {
+    /// Sends what ends this connection, all of it, and closes once the client has: closing at once, with bytes unread,
+    /// would take the answer away from it.
+    private func sendLast(_ bytes: NIOAny, _ context: ChannelHandlerContext) {
         phase = .draining
         buffer = ByteBuffer()
-        if inputIsClosed { return context.close(promise: nil) }
-        context.close(mode: .output, promise: nil)
-        setDeadline(limits.draining, context) { _, context in context.close(promise: nil) }
+        setDeadline(nil, context) { _, _ in }
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        context.writeAndFlush(bytes).whenComplete { _ in
+            let (me, context) = bound.value
+            me.isAnswerSent = true
+            if me.inputIsClosed { return context.close(promise: nil) }
+            context.close(mode: .output, promise: nil)
+            me.setDeadline(me.limits.draining, context) { _, context in context.close(promise: nil) }
+        }
         releaseRead(context)
     }
 

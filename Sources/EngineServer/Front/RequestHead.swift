@@ -60,7 +60,10 @@ extension RequestHead {
 
         headers = []
         for line in lines {
-            guard let colon = line.utf8.firstIndex(of: UInt8(ascii: ":")), Self.isToken(line[..<colon]) else {
+            // A line's end without its partner is one to some readers and none to others.
+            guard let colon = line.utf8.firstIndex(of: UInt8(ascii: ":")), Self.isToken(line[..<colon]),
+                line.utf8.allSatisfy({ $0 >= 0x20 || $0 == 0x09 })
+            else {
                 throw BadHead(status: 400, message: "a header of the request is malformed")
             }
             headers.append(Header(String(line[..<colon]), Self.trimmed(line[line.index(after: colon)...])))

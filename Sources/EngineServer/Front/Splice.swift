@@ -38,8 +38,7 @@ final class Splice: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        // What was already written to the partner still goes out before it closes.
-        partner?.context?.close(promise: nil)
+        partner?.closeWhenSent()
         context.fireChannelInactive()
     }
 
@@ -50,7 +49,7 @@ final class Splice: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         context.close(promise: nil)
-        partner?.context?.close(promise: nil)
+        partner?.closeWhenSent()
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -64,6 +63,13 @@ final class Splice: ChannelDuplexHandler {
         } else {
             context.read()
         }
+    }
+
+    /// An engine that has answered is gone at once; a slow client must still get all of the answer.
+    private func closeWhenSent() {
+        guard let context else { return }
+        let channel = context.channel
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(promise: nil) }
     }
 
     private func releaseRead() {
