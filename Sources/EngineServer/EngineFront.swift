@@ -50,7 +50,8 @@ package struct EngineFront: Sendable {
                 channel.closeFuture.whenComplete { _ in inbox.finish() }
                 listeners.append(Listener(socket: socket, channel: channel, file: try? socket.file()))
                 try socket.grant()
-                log.info("The Docker Engine API is served", metadata: ["socket": "\(socket.path)", "engine": "\(engine)"])
+                log.info(
+                    "The Docker Engine API is served", metadata: ["socket": "\(socket.path)", "engine": "\(engine)"])
             }
             await withDiscardingTaskGroup { tasks in
                 for await work in requests {

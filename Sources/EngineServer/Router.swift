@@ -158,7 +158,8 @@ extension Router {
                 log.info(
                     "A request was refused",
                     metadata: [
-                        "request.method": "\(request.method)", "request.path": "/\(request.path.joined(separator: "/"))",
+                        "request.method": "\(request.method)",
+                        "request.path": "/\(request.path.joined(separator: "/"))",
                         "response.status": "\(refusal.status)", "reason": "\(refusal.message)",
                     ])
             }

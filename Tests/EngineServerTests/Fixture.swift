@@ -137,7 +137,8 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
             .putSwarm(
                 Cluster.Swarm(
                     id: .init(bits: 5), spec: try .init(parsing: [:]),
-                    trust: .init(rootCertificate: "PEM", rootKey: "SECRET", issuerSubject: "U1VC", issuerPublicKey: "S0VZ"),
+                    trust: .init(
+                        rootCertificate: "PEM", rootKey: "SECRET", issuerSubject: "U1VC", issuerPublicKey: "S0VZ"),
                     joinTokens: .init(worker: "SWMTKN-w", manager: "SWMTKN-m"), at: Self.then,
                     defaultAddressPools: ["10.0.0.0/8"])))
     }
@@ -159,7 +160,8 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
         apply(
             .putRevision(
                 .init(
-                    service: service.id, number: 1, template: 1, spec: try .init(parsing: document), createdAt: Self.then,
+                    service: service.id, number: 1, template: 1, spec: try .init(parsing: document),
+                    createdAt: Self.then,
                     registryAuth: nil)), .putService(service))
         return service
     }
@@ -181,7 +183,9 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
             "Name": .string(name), "Labels": ["team": "blue"],
             "TaskTemplate": ["ContainerSpec": ["Image": .string(image)], "Later": 18_446],
             "Mode": ["Replicated": ["Replicas": JSON(replicas)]],
-            "EndpointSpec": ["Ports": [["Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": "host"]]],
+            "EndpointSpec": [
+                "Ports": [["Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": "host"]]
+            ],
         ]
     }
 }

@@ -72,7 +72,8 @@ struct FrontTests {
     }
 
     @Test func `passes a request and its answer on byte for byte`() async throws {
-        let request = "POST /v1.41/build?t=a HTTP/1.1\r\nHost: d\r\nContent-Length: 5\r\nConnection: close\r\n\r\nab\0\r\n"
+        let request =
+            "POST /v1.41/build?t=a HTTP/1.1\r\nHost: d\r\nContent-Length: 5\r\nConnection: close\r\n\r\nab\0\r\n"
         let seen = Mutex<String>("")
         let answer = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         try await withFront(
@@ -225,7 +226,8 @@ struct FrontTests {
         try await withFront { path in
             let text = try await blocking {
                 let wire = Wire(connectingTo: path)!
-                wire.send("POST /swarm/unlock HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n")
+                wire.send(
+                    "POST /swarm/unlock HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n")
                 let first = wire.receive(until: "}\n")
                 wire.send("POST /swarm/unlock HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
                 let second = wire.receive(until: "\r\n\r\n")
@@ -311,7 +313,8 @@ struct FrontTests {
         }
         #expect(
             seen.withLock { $0 }
-                == "POST /networks/create HTTP/1.1\r\nContent-Length: 19\r\nConnection: close\r\n\r\n{\"Driver\":\"bridge\"}")
+                == "POST /networks/create HTTP/1.1\r\nContent-Length: 19\r\nConnection: close\r\n\r\n{\"Driver\":\"bridge\"}"
+        )
     }
 
     @Test func `asks the engine itself for ping, and answers HEAD without a body`() async throws {
@@ -335,7 +338,10 @@ struct FrontTests {
 
     @Test(
         "refuses what is no request, and goes on with the next client",
-        arguments: ["\r\n\r\n", "GET /\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n", "POST /swarm/init HTTP/1.1\r\nContent-Length: x\r\n\r\n"])
+        arguments: [
+            "\r\n\r\n", "GET /\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n",
+            "POST /swarm/init HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        ])
     func nonsense(_ text: String) async throws {
         try await withFront { path in
             let answer = try await blocking {

@@ -29,7 +29,8 @@ struct RequestHeadTests {
             "GET / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n", "GET / HTTP/1.1\r\nA b: c\r\n\r\n",
             "GET / HTTP/1.1\r\n folded: x\r\n\r\n", "GET / HTTP/1.1\r\nnothing\r\n\r\n", "GET /\r\n\r\n",
             "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/2.0\r\n\r\n", "\r\n\r\n", "GET / HTTP/1.1\r\n: x\r\n\r\n",
-            "GET / HTTP/1.1\r\nContent-Length : 1\r\n\r\n", "GET / HTTP/1.1\r\nA: b\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length : 1\r\n\r\n",
+            "GET / HTTP/1.1\r\nA: b\nTransfer-Encoding: chunked\r\n\r\n",
             "GET / HTTP/1.1\r\nA: b\rC: d\r\n\r\n",
         ])
     func refuses(_ text: String) {
@@ -56,7 +57,8 @@ struct RequestHeadTests {
         let alphabet = Array("GET /:\r\n\r\nHTTP/1.1 a\u{0}\u{7F}%".utf8)
         for _ in 0..<5_000 {
             let bytes = (0..<60).map { _ in
-                random.next() % 10 == 0 ? UInt8.random(in: 0...255, using: &random) : alphabet.randomElement(using: &random)!
+                random.next() % 10 == 0
+                    ? UInt8.random(in: 0...255, using: &random) : alphabet.randomElement(using: &random)!
             }
             let buffer = ByteBuffer(bytes: bytes + Array("\r\n\r\n".utf8))
             _ = (try? RequestHead(reading: buffer)).flatMap { $0 }.map { _ = $0.forEngine(from: buffer) }

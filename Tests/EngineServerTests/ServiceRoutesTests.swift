@@ -13,7 +13,8 @@ struct ServiceRoutesTests {
     init() throws {
         fixture.addNode(1, "north")
         try fixture.addService(1, Fixture.web())
-        try fixture.addService(2, ["Name": "agent", "Mode": ["Global": [:]], "TaskTemplate": ["ContainerSpec": ["Image": "a"]]])
+        try fixture.addService(
+            2, ["Name": "agent", "Mode": ["Global": [:]], "TaskTemplate": ["ContainerSpec": ["Image": "a"]]])
         fixture.addTask(11, of: 1, slot: 1, on: 1)
         fixture.addTask(12, of: 1, slot: 2, .starting)
         fixture.addTask(13, of: 1, slot: 2, .failed, desired: .shutdown)
@@ -47,9 +48,10 @@ struct ServiceRoutesTests {
                     service: service.id, number: 2, template: 2, spec: try .init(parsing: Fixture.web(image: "new")),
                     createdAt: Fixture.then, registryAuth: nil)), .putService(service))
         let json = await fixture.send("GET", "/services/web").json
-        #expect(json.object?.members.map(\.name) == [
-            "ID", "Version", "CreatedAt", "UpdatedAt", "Spec", "PreviousSpec", "Endpoint", "UpdateStatus",
-        ])
+        #expect(
+            json.object?.members.map(\.name) == [
+                "ID", "Version", "CreatedAt", "UpdatedAt", "Spec", "PreviousSpec", "Endpoint", "UpdateStatus",
+            ])
         #expect(json["Spec"]?["TaskTemplate"]?["ContainerSpec"]?["Image"] == "new")
         #expect(json["PreviousSpec"]?["TaskTemplate"]?["ContainerSpec"]?["Image"] == "nginx")
         #expect(
@@ -63,10 +65,11 @@ struct ServiceRoutesTests {
 
     @Test func `count what runs against what is wanted`() async {
         let list = await fixture.send("GET", "/services?status=true").json.array ?? []
-        #expect(list.map { $0["ServiceStatus"]?.text } == [
-            #"{"RunningTasks":1,"DesiredTasks":2,"CompletedTasks":0}"#,
-            #"{"RunningTasks":1,"DesiredTasks":1,"CompletedTasks":0}"#,
-        ])
+        #expect(
+            list.map { $0["ServiceStatus"]?.text } == [
+                #"{"RunningTasks":1,"DesiredTasks":2,"CompletedTasks":0}"#,
+                #"{"RunningTasks":1,"DesiredTasks":1,"CompletedTasks":0}"#,
+            ])
         #expect(await fixture.send("GET", "/services").json.array?.first?["ServiceStatus"] == nil)
         #expect(await fixture.send("GET", "/services?status=maybe").status == 400)
     }
@@ -130,10 +133,14 @@ struct ServiceRoutesTests {
         let body = Fixture.web().text
         #expect(await fixture.send("POST", "/services/web/update?version=3", body).text == "{\"Warnings\":null}\n")
         #expect(
-            await fixture.send("POST", "/services/web/update?version=4&rollback=previous&registryAuthFrom=previous-spec", body)
-                .status == 200)
+            await fixture.send(
+                "POST", "/services/web/update?version=4&rollback=previous&registryAuthFrom=previous-spec", body
+            )
+            .status == 200)
         let requests = fixture.submitted
-        guard case .updateService(Fixture.service(1), version: 3, .spec(let spec), registryAuth: .fromCurrent) = requests[0]
+        guard
+            case .updateService(Fixture.service(1), version: 3, .spec(let spec), registryAuth: .fromCurrent) = requests[
+                0]
         else {
             Issue.record("not sent: \(requests)")
             return
@@ -186,8 +193,10 @@ struct ServiceRoutesTests {
     @Test(
         "list the tasks that were asked for",
         arguments: [
-            ("", 4), (#"{"service":["web"]}"#, 3), (#"{"node":["north"]}"#, 2), (#"{"service":["web"],"node":["north"]}"#, 1),
-            (#"{"desired-state":["running"]}"#, 3), (#"{"desired-state":["shutdown"]}"#, 1), (#"{"name":["web.2"]}"#, 2),
+            ("", 4), (#"{"service":["web"]}"#, 3), (#"{"node":["north"]}"#, 2),
+            (#"{"service":["web"],"node":["north"]}"#, 1),
+            (#"{"desired-state":["running"]}"#, 3), (#"{"desired-state":["shutdown"]}"#, 1),
+            (#"{"name":["web.2"]}"#, 2),
             (#"{"name":["web"]}"#, 3), (#"{"label":["team=blue"]}"#, 3), (#"{"_up-to-date":["true"]}"#, 4),
             (#"{"runtime":["container"]}"#, 4), (#"{"runtime":["plugin"]}"#, 0),
             (#"{"id":["000000000000000000000000b"]}"#, 1),

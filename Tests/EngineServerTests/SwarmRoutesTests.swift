@@ -56,7 +56,10 @@ struct SwarmRoutesTests {
             ("{}", 400, #"invalid ListenAddr "": invalid empty address"#),
             (#"{"ListenAddr":"a","Spec":{"Name":"x"}}"#, 400, #"swarm spec must be named "default""#),
             (#"{"ListenAddr":"a","Availability":"x"}"#, 400, #"invalid Availability: "x""#),
-            (#"{"ListenAddr":"a","DataPathPort":80}"#, 400, "Datapath port number is not in valid range (1024-49151) : 80"),
+            (
+                #"{"ListenAddr":"a","DataPathPort":80}"#, 400,
+                "Datapath port number is not in valid range (1024-49151) : 80"
+            ),
             (#"{"ListenAddr":"a","DefaultAddrPool":["x"]}"#, 400, "invalid CIDR address: x"),
             (
                 #"{"ListenAddr":"a","Spec":{"CAConfig":{"NodeCertExpiry":5}}}"#, 400,

@@ -49,7 +49,8 @@ struct SystemRoutesTests {
         fixture.addNode(2, "b")
         fixture.answer("/v1.41/info", #"{"ID":"x","Swarm":{"LocalNodeState":"inactive"},"Big":18446744073709551615}"#)
         let answer = await fixture.send("GET", "/v1.41/info")
-        #expect(answer.text.hasPrefix(#"{"ID":"x","Swarm":{"NodeID":"0000000000000000000000001","NodeAddr":"10.0.0.1","#))
+        #expect(
+            answer.text.hasPrefix(#"{"ID":"x","Swarm":{"NodeID":"0000000000000000000000001","NodeAddr":"10.0.0.1","#))
         #expect(answer.text.hasSuffix("\"Big\":18446744073709551615}\n"))
         let swarm = try #require(answer.json["Swarm"])
         #expect(swarm["Nodes"] == 2 && swarm["Managers"] == 1 && swarm["ControlAvailable"] == true)
@@ -116,7 +117,8 @@ struct SystemRoutesTests {
         "is the engine's unless it is in the table",
         arguments: [
             ("GET", "/containers/json"), ("POST", "/swarm/other"), ("GET", "/services/"), ("PUT", "/services"),
-            ("GET", "/"), ("GET", ""), ("OPTIONS", "*"), ("GET", "/v1.41"), ("GET", "/vx/services"), ("GET", "/nodes//"),
+            ("GET", "/"), ("GET", ""), ("OPTIONS", "*"), ("GET", "/v1.41"), ("GET", "/vx/services"),
+            ("GET", "/nodes//"),
         ])
     func engine(_ method: String, _ target: String) {
         #expect(fixture.router.owner(of: method, RequestTarget(target)) == .engine)

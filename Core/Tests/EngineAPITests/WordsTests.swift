@@ -7,7 +7,8 @@ struct APIVersionTests {
         let version = try #require(APIVersion("1.9"))
         #expect(version < APIVersion(1, 10))
         #expect(APIVersion("1") == APIVersion(1, 0))
-        #expect(APIVersion("x") == nil && APIVersion("1.x") == nil && APIVersion("") == nil && APIVersion("1.-2") == nil)
+        #expect(
+            APIVersion("x") == nil && APIVersion("1.x") == nil && APIVersion("") == nil && APIVersion("1.-2") == nil)
         #expect(APIVersion("99999999999999999999.1") == nil)
     }
 
@@ -117,7 +118,8 @@ struct SwarmRequestsTests {
 
     @Test func `names the field that has the wrong type`() {
         #expect(
-            throws: WordError("json: cannot unmarshal number into Go struct field InitRequest.ListenAddr of type string")
+            throws: WordError(
+                "json: cannot unmarshal number into Go struct field InitRequest.ListenAddr of type string")
         ) { try SwarmInitRequest(parsing: ["ListenAddr": 5]) }
         #expect(throws: WordError.self) { try SwarmInitRequest(parsing: ["DataPathPort": -1]) }
         #expect(throws: WordError.self) { try SwarmInitRequest(parsing: []) }

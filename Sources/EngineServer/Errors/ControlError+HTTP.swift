@@ -21,7 +21,8 @@ struct Refusal: Error, Equatable {
         case let error as ControlError: self.init(error.status, "rpc error: code = \(error.code) desc = \(error)")
         case let error as WordError: self.init(400, error.description)
         case let error as EngineUnreachable: self.init(503, error.description)
-        case is TimeLimitExceeded: self.init(503, "The answer took too long. Look what happened before you repeat the request.")
+        case is TimeLimitExceeded:
+            self.init(503, "The answer took too long. Look what happened before you repeat the request.")
         case is CancellationError: self.init(503, "This daemon is shutting down.")
         default: self.init(500, "\(error)")
         }

@@ -32,14 +32,16 @@ struct EngineSocket: EngineAnswers {
         }
         return try await channel.executeThenClose { inbound, outbound in
             let headers: HTTPHeaders = ["Host": "docker", "User-Agent": "apusd", "Connection": "close"]
-            try await outbound.write(.head(HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)))
+            try await outbound.write(
+                .head(HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)))
             try await outbound.write(.end(nil))
             var answer: EngineAnswer?
             for try await part in inbound {
                 switch part {
                 case .head(let head):
                     answer = EngineAnswer(
-                        status: Int(head.status.code), headers: head.headers.map { Header($0.name, $0.value) }, body: [])
+                        status: Int(head.status.code), headers: head.headers.map { Header($0.name, $0.value) }, body: []
+                    )
                 case .body(let bytes):
                     guard (answer?.body.count ?? 0) + bytes.readableBytes <= Self.longestAnswer else {
                         throw BrokenAnswer.tooLong

@@ -139,7 +139,8 @@ final class Reception: ChannelDuplexHandler {
             }
             if case .length(let length) = head.framing, length > limits.body { return }
             if head.expectsContinue, buffer.readableBytes == head.length {
-                context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n")), promise: nil)
+                context.writeAndFlush(
+                    wrapOutboundOut(ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n")), promise: nil)
             }
         } catch {
             refuse(error.status, error.message, context)

@@ -27,7 +27,8 @@ extension Router {
                 listenAddress: wish.listenAddress, advertiseAddress: wish.advertiseAddress,
                 dataPathAddress: wish.dataPathAddress, dataPathPort: wish.dataPathPort == 0 ? 4789 : wish.dataPathPort,
                 defaultAddressPools: wish.defaultAddressPools, subnetSize: wish.subnetSize == 0 ? 24 : wish.subnetSize,
-                forceNewCluster: wish.forceNewCluster, autoLock: false, availability: try availability(wish.availability),
+                forceNewCluster: wish.forceNewCluster, autoLock: false,
+                availability: try availability(wish.availability),
                 spec: try plainly { () throws(ControlError) in try Cluster.SwarmSpec(parsing: wish.spec) }))
         return .json(.string(id))
     }

@@ -10,7 +10,8 @@ extension Router {
         var response = relay(answer)
         let local = await life.local()
         let swarm =
-            local.state == .active ? (local.controlAvailable ? "active/manager" : "active/worker") : local.state.rawValue
+            local.state == .active
+            ? (local.controlAvailable ? "active/manager" : "active/worker") : local.state.rawValue
         response.headers.append(Header("Swarm", swarm))
         return response
     }
@@ -21,7 +22,9 @@ extension Router {
         guard answer.status == 200, var document = try? JSON(parsing: answer.body) else { return relay(answer) }
         let apus: JSON = [
             "Name": "Apus", "Version": .string(productVersion),
-            "Details": ["ApiVersion": .string("\(APIVersion.newest)"), "MinAPIVersion": .string("\(APIVersion.oldest)")],
+            "Details": [
+                "ApiVersion": .string("\(APIVersion.newest)"), "MinAPIVersion": .string("\(APIVersion.oldest)"),
+            ],
         ]
         if let components = document["Components"]?.array { document["Components"] = .array(components + [apus]) }
         if let text = document["ApiVersion"]?.string, let version = APIVersion(text), version > .newest {

@@ -66,7 +66,8 @@ enum ClusterWords {
         if !description.engineVersion.isEmpty { engine["EngineVersion"] = .string(description.engineVersion) }
         if !description.engineLabels.isEmpty { engine["Labels"] = JSON(description.engineLabels) }
         if !description.plugins.isEmpty {
-            engine["Plugins"] = .array(description.plugins.map { ["Type": .string($0.type), "Name": .string($0.name)] })
+            engine["Plugins"] = .array(
+                description.plugins.map { ["Type": .string($0.type), "Name": .string($0.name)] })
         }
         words["Engine"] = engine
         words["TLSInfo"] = trust.map(self.trust) ?? [:]

@@ -64,7 +64,8 @@ extension SpecField {
     fileprivate func positive(_ name: String, else usual: Int64) throws(ControlError) -> Int64 {
         guard let number = try int(name), number != 0 else { return usual }
         guard number > 0 else {
-            throw .invalidArgument("json: cannot unmarshal number \(number) into Go struct field \(path).\(name) of type uint64")
+            throw .invalidArgument(
+                "json: cannot unmarshal number \(number) into Go struct field \(path).\(name) of type uint64")
         }
         return number
     }
