@@ -172,10 +172,20 @@ private struct Doorkeeper: ServerInterceptor {
         case (let method, nil):
             throw RPCError(code: .unauthenticated, message: "\(method) needs a certificate: join the swarm first")
         }
-        return try await Caller.$peer.withValue(peer) {
-            try await Caller.$address.withValue(Self.host(of: context.remotePeer)) {
-                try await next(request, context)
-            }
+        let address = Self.host(of: context.remotePeer)
+        let response = try await Self.asCaller(peer, address) { try await next(request, context) }
+        guard case .success(var contents) = response.accepted else { return response }
+        // A stream's handler runs when its answer is written, which is after this.
+        let produce = contents.producer
+        contents.producer = { writer in try await Self.asCaller(peer, address) { try await produce(writer) } }
+        return StreamingServerResponse(accepted: .success(contents))
+    }
+
+    private static func asCaller<Result: Sendable>(
+        _ peer: Peer?, _ address: String, _ body: @Sendable () async throws -> Result
+    ) async throws -> Result {
+        try await Caller.$peer.withValue(peer) {
+            try await Caller.$address.withValue(address) { try await body() }
         }
     }
 
