@@ -179,7 +179,10 @@ package final class LinkClient: Sendable {
             try await stub.joinManagers(.with { $0.address = own }, options: options)
         }
         if answer.hasRefusal { throw Wire.error(answer.refusal) }
-        return ManagerSeat(member: answer.member)
+        guard let peers = try? Wire.read([ManagerSeat.Place].self, from: answer.peers) else {
+            throw .unknown("the manager's answer cannot be read: do both run the same version of apusd?")
+        }
+        return ManagerSeat(member: answer.member, peers: peers)
     }
 
     package func renewCertificate(csrPEM: String) async throws(ControlError) -> CertificateGrant {

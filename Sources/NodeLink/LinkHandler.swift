@@ -38,8 +38,23 @@ package struct CertificateGrant: Sendable {
 /// A place among the managers.
 package struct ManagerSeat: Sendable, Equatable {
     package var member: UInt64
+    /// The managers now: the new one must be able to answer them before its log tells it who they are.
+    package var peers: [Place]
 
-    package init(member: UInt64) { self.member = member }
+    package struct Place: Sendable, Equatable, Codable {
+        package var member: UInt64
+        package var address: String
+
+        package init(member: UInt64, address: String) {
+            self.member = member
+            self.address = address
+        }
+    }
+
+    package init(member: UInt64, peers: [Place]) {
+        self.member = member
+        self.peers = peers
+    }
 }
 
 /// What a manager answers with. Callers are who their certificates say; a nil peer has none.

@@ -233,7 +233,11 @@ private struct LinkService: Apus_V1_Link.SimpleServiceProtocol {
     func joinManagers(request: Apus_V1_SeatAsk, context: ServerContext) async throws -> Apus_V1_SeatAnswer {
         do {
             let seat = try await handler.joinManagers(address: request.address, from: try caller())
-            return .with { $0.member = seat.member }
+            let peers = try Wire.write(seat.peers)
+            return .with {
+                $0.member = seat.member
+                $0.peers = peers
+            }
         } catch let error as ControlError {
             return .with { $0.refusal = Wire.refusal(error) }
         }

@@ -47,7 +47,7 @@ final class Handler: LinkHandler {
     }
 
     func joinManagers(address: String, from peer: Peer) async throws(ControlError) -> ManagerSeat {
-        ManagerSeat(member: UInt64(truncatingIfNeeded: peer.node.bits))
+        ManagerSeat(member: UInt64(truncatingIfNeeded: peer.node.bits), peers: [.init(member: 1, address: address)])
     }
 
     func submit(_ request: Control.Request, from peer: Peer) async throws(ControlError) -> Control.Reply {
@@ -119,7 +119,7 @@ struct NodeLinkTests {
                 let reply = try await Self.submit(.removeNode(.init(bits: 5), force: true), link)
                 #expect(reply == Control.Reply(created: Cluster.ID<Cluster.Node>(bits: 5).description, warnings: ["127.0.0.1"], index: 42))
                 await #expect(throws: ControlError.outOfSequence) { try await link.submit(.removeService(.init(bits: 1))) }
-                #expect(try await link.joinManagers(address: "a:1") == ManagerSeat(member: 2))
+                #expect(try await link.joinManagers(address: "a:1") == ManagerSeat(member: 2, peers: [.init(member: 1, address: "a:1")]))
             }
         }
     }
