@@ -93,6 +93,14 @@ struct RestartTests {
         #expect(cluster.tasks().count == 4)
     }
 
+    @Test func `that cannot even be prepared is tried once each delay, not as fast as it fails`() throws {
+        var cluster = TestCluster()
+        cluster.rejectsWhilePreparing = true
+        try cluster.create("ghost", #"{"Mode":{"Replicated":{"Replicas":1}}}"#)
+        cluster.pass(seconds: 12)
+        #expect(cluster.tasks("ghost").count == 4)
+    }
+
     @Test func `stays where the policy wants no restart`() throws {
         var cluster = TestCluster()
         cluster.outcome = { _ in .complete }

@@ -13,6 +13,12 @@ enum Restarts {
         for slot in slots.ordered {
             for task in slots.wanted(slot) {
                 if task.status.state.isTerminal, task.status.state != .orphaned {
+                    // It came to nothing before its own delay was over: the next one waits for that first. Otherwise
+                    // an image that does not exist would be asked for as fast as registries answer.
+                    if task.desired == .ready, let moment = task.startNotBefore, moment > draft.now {
+                        alarm.ring(at: moment)
+                        continue
+                    }
                     replace(task, in: slot, slots, draft: &draft)
                 } else if !hasPlace(task, slots, in: draft.store) {
                     draft.change(task) { $0.desired = .shutdown }
