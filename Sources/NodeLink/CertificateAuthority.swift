@@ -16,7 +16,11 @@ package enum CertificateAuthority {
     /// A new root.
     package static func makeTrust(now: Date = Date()) throws -> Cluster.Trust {
         let key = P256.Signing.PrivateKey()
-        let name = try DistinguishedName { CommonName("swarm-ca") }
+        // A printable string, as Go writes it: tools compare the issuer's bytes.
+        let name = try DistinguishedName([
+            RelativeDistinguishedName(
+                .init(type: .RDNAttributeType.commonName, printableString: "swarm-ca"))
+        ])
         let certificate = try Certificate(
             version: .v3, serialNumber: .init(), publicKey: .init(key.publicKey),
             notValidBefore: now.addingTimeInterval(-backdating), notValidAfter: now.addingTimeInterval(rootLifetime),
@@ -105,6 +109,20 @@ package struct JoinToken: Sendable, Equatable {
         try serializer.serialize(root)
         let secretText = Cluster.ID<Cluster.Swarm>(bits: secret).description
         return "SWMTKN-1-\(digest(of: serializer.serializedBytes))-\(secretText)"
+    }
+
+    /// The digest as people compare digests: 64 hexadecimal digits.
+    var rootDigestInHex: String {
+        var bytes = [UInt8](repeating: 0, count: 32)
+        for digit in rootDigest {
+            var carry = Int(String(digit), radix: 36)!
+            for place in bytes.indices.reversed() {
+                carry += Int(bytes[place]) * 36
+                bytes[place] = UInt8(truncatingIfNeeded: carry)
+                carry >>= 8
+            }
+        }
+        return bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
     func matches(rootDER: [UInt8]) -> Bool { Self.digest(of: rootDER) == rootDigest }

@@ -17,7 +17,7 @@ package enum Joining {
     package static func join(
         remote: String, token: String, availability: Cluster.Availability
     ) async throws(ControlError) -> (NodeCredentials, [Dispatch.ManagerAddress]) {
-        guard let parsed = JoinToken(parsing: token) else { throw .invalidArgument("invalid join token") }
+        guard let parsed = JoinToken(parsing: token) else { throw .malformed("invalid join token") }
         let context: NIOSSLContext
         let csr: String
         let key: String
@@ -62,7 +62,7 @@ package enum Joining {
                 throw CancellationError()
             }
         } catch {
-            if let refusal = verdict.refusal.withLock({ $0 }) { throw .invalidArgument(refusal) }
+            if let refusal = verdict.refusal.withLock({ $0 }) { throw .malformed(refusal) }
             throw ControlError(error, at: remote, hasLeft: false)
         }
         let grant = try CertificateGrant(answer)
@@ -85,7 +85,7 @@ package enum Joining {
             guard chain.count >= 2 else { return "the manager did not show its swarm's root certificate" }
             let rootDER = try chain[1].toDERBytes()
             guard token.matches(rootDER: rootDER) else {
-                return "remote CA does not match fingerprint: the join token is for another swarm. Get the right one with `docker swarm join-token`"
+                return "remote CA does not match fingerprint. Expected: \(token.rootDigestInHex)"
             }
             let root = try Certificate(derEncoded: rootDER)
             let leaf = try Certificate(derEncoded: try chain[0].toDERBytes())

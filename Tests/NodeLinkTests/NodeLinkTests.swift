@@ -161,7 +161,7 @@ struct NodeLinkTests {
             let error = await #expect(throws: ControlError.self) {
                 _ = try await Joining.join(remote: address, token: otherRoot, availability: .active)
             }
-            #expect(error?.description.hasPrefix("remote CA does not match fingerprint") == true)
+            #expect(error?.description.hasPrefix("remote CA does not match fingerprint. Expected: ") == true)
         }
     }
 
