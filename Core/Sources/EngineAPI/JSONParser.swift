@@ -50,7 +50,11 @@ private struct JSONParser {
 
     private mutating func word(_ word: String, _ value: JSON) throws(JSONError) -> JSON {
         for byte in word.utf8 {
-            guard take(byte) else { throw error("expected \(word)") }
+            guard let found = next else { throw error("unexpected end of the text") }
+            guard take(byte) else {
+                let (found, wanted) = (Character(Unicode.Scalar(found)), Character(Unicode.Scalar(byte)))
+                throw error("invalid character '\(found)' in literal \(word) (expecting '\(wanted)')")
+            }
         }
         return value
     }

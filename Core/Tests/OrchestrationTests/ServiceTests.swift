@@ -226,6 +226,35 @@ struct UpdateTests {
     }
 }
 
+@Suite("Constraints that change")
+struct ConstraintChangeTests {
+    static let onA = #"{"TaskTemplate":{"Placement":{"Constraints":["node.labels.edge == yes"]}},"Mode":{"Replicated":{"Replicas":3}}}"#
+
+    @Test func `leave a task where it is as long as it may stay there`() throws {
+        var cluster = TestCluster(nodes: [])
+        for name in ["a", "b"] { cluster.join(name, labels: ["edge": "yes"]) }
+        try cluster.create()
+        let before = Set(cluster.running().map(\.id))
+        try cluster.update("web", Self.onA)
+        cluster.pass(seconds: 10)
+        #expect(Set(cluster.running().map(\.id)) == before)
+    }
+
+    @Test func `move the others one at a time`() throws {
+        var cluster = TestCluster(nodes: ["a", "b"])
+        cluster.join("c", labels: ["edge": "yes"])
+        try cluster.create()
+        let kept = cluster.running().filter { $0.node == cluster.nodes["c"] }.map(\.id)
+        cluster.silent = ["a", "b", "c"]
+        try cluster.update("web", Self.onA)
+        #expect(cluster.tasks().count { $0.desired == .shutdown } == 1)
+        cluster.silent = []
+        cluster.pass(seconds: 10)
+        #expect(cluster.spread() == "a:0 b:0 c:3")
+        #expect(cluster.running().map(\.id).contains(kept[0]))
+    }
+}
+
 @Suite("A node")
 struct NodeTests {
     @Test func `that is silent for three periods is down, and its tasks start elsewhere`() throws {

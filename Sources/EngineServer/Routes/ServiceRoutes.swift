@@ -22,8 +22,9 @@ extension Router {
     }
 
     func createService(_ call: Call) async throws -> Response {
+        let cluster = try await life.cluster()
         let spec = try newServiceSpec(call)
-        let reply = try await life.cluster().submit(.createService(spec, registryAuth: registryAuth(call)))
+        let reply = try await cluster.submit(.createService(spec, registryAuth: registryAuth(call)))
         var answer: JSON = ["ID": .string(reply.created ?? "")]
         if !reply.warnings.isEmpty { answer["Warnings"] = JSON(reply.warnings) }
         return .json(answer, status: 201)

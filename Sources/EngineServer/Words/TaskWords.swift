@@ -26,7 +26,9 @@ struct TaskWords {
         let shared = shared(task)
         var words = ClusterWords.head(task.id, task.meta)
         words["Labels"] = [:]
-        words["Spec"] = shared.template
+        var template = shared.template
+        template["Runtime"] = nil  // what runs a task is said of its service
+        words["Spec"] = template
         words["ServiceID"] = .string("\(task.service)")
         if task.slot > 0 { words["Slot"] = JSON(task.slot) }
         if let node = task.node { words["NodeID"] = .string("\(node)") }

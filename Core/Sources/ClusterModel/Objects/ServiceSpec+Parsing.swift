@@ -66,8 +66,11 @@ extension Cluster.ServiceSpec {
         }
 
         self.document = document.text
-        // A change of the published ports replaces tasks too: their containers carry them.
-        template = (document["TaskTemplate"] ?? .null).text + (document["EndpointSpec"]?["Ports"] ?? .null).text
+        // A change of the published ports replaces tasks too: their containers carry them. Where tasks may run is no
+        // part of it: one that may stay where it is stays.
+        var containers = document["TaskTemplate"] ?? .null
+        containers["Placement"] = nil
+        template = containers.text + (document["EndpointSpec"]?["Ports"] ?? .null).text
     }
 
     private static func check(name: String) throws(ControlError) {

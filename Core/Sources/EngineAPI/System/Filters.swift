@@ -10,7 +10,7 @@ public struct Filters: Sendable, Equatable {
     public init(parsing text: String, allowed: Set<String>) throws(WordError) {
         guard !text.isEmpty else { return }
         let document: JSON
-        do { document = try JSON(parsing: text) } catch { throw WordError("\(error)") }
+        do { document = try JSON(parsing: text) } catch { throw WordError(error.problem) }
         guard document != .null else { return }
         guard let object = document.object else {
             throw WordError("json: cannot unmarshal \(document.kind) into Go value of type map[string]map[string]bool")

@@ -92,12 +92,15 @@ enum Restarts {
             && !noLongerFits(task, slots, in: store)
     }
 
-    /// The node changed, and the service's constraints do not allow it any more.
+    /// The node changed, and its task's constraints do not allow it any more.
     ///
     /// - Source: swarmkit manager/orchestrator/constraintenforcer.
     private static func noLongerFits(_ task: Cluster.Task, _ slots: ServiceSlots, in store: ClusterStore) -> Bool {
-        guard let node = task.node.flatMap(store.node), slots.isCurrent(task) else { return false }
-        return !slots.spec.constraints.allSatisfy { $0.matches(node) }
+        // By the constraints under which it was placed: newer ones are the update's business, which is gradual.
+        guard let node = task.node.flatMap(store.node),
+            let constraints = store.revision(task.revision, of: task.service)?.spec.constraints
+        else { return false }
+        return !constraints.allSatisfy { $0.matches(node) }
     }
 
     private static func rejection(of task: Cluster.Task, at now: Cluster.Timestamp) -> Cluster.TaskStatus {

@@ -25,10 +25,12 @@ struct ServiceSlots {
     let service: Cluster.Service
     let revision: Cluster.Revision
     let slots: [Slot: [Cluster.Task]]
+    private let store: ClusterStore
     private let templates: [Cluster.Revision.Number: Cluster.Revision.Number]
 
     init?(_ id: Cluster.ID<Cluster.Service>, in store: ClusterStore) {
         guard let service = store.service(id), let revision = store.currentRevision(of: service) else { return nil }
+        self.store = store
         self.service = service
         self.revision = revision
         templates = Dictionary(
@@ -46,9 +48,14 @@ struct ServiceSlots {
     var spec: Cluster.ServiceSpec { revision.spec }
     var ordered: [Slot] { slots.keys.sorted() }
 
-    /// The task runs what the service wants now.
+    /// The task runs what the service wants now, where the service now allows it.
+    ///
+    /// - Source: swarmkit manager/orchestrator/task.go, `IsTaskDirty`.
     func isCurrent(_ task: Cluster.Task) -> Bool {
-        task.revision == revision.number || templates[task.revision] == revision.template
+        if task.revision == revision.number { return true }
+        guard templates[task.revision] == revision.template else { return false }
+        guard let node = task.node.flatMap(store.node) else { return true }
+        return spec.constraints.allSatisfy { $0.matches(node) }
     }
 
     /// Tasks that the cluster still wants, dead ones among them until they are dealt with.
