@@ -44,7 +44,7 @@ def docker(socket, *args, timeout=120):
     return out
 
 
-def until(what, probe, seconds=120, pause=0.02):
+def until(what, probe, seconds=30, pause=0.05):
     """Waits until `probe` gives something true; says what it last saw."""
     end = time.monotonic() + seconds
     last = None

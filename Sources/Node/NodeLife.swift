@@ -111,7 +111,8 @@ package actor NodeLife {
             default: nil
             }
         guard let stay else { return }
-        if handingOver { await stay.swarm.handOver() }
+        // In a task of its own: this one may be cancelled already, and the others should not have to wait for an election.
+        if handingOver { await Task { await stay.swarm.handOver() }.value }
         stay.task.cancel()
         await stay.task.value
     }

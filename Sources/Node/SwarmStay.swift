@@ -25,7 +25,7 @@ actor SwarmStay {
     private(set) var wasRemoved = false
     /// The role that the swarm gave this node; its certificate may not say so yet.
     private var wantedRole: Cluster.Role
-    private let (roles, roleWriter) = AsyncStream.makeStream(
+    private let (roles, roleWriter) = AsyncThrowingStream.makeStream(
         of: Cluster.Role.self, bufferingPolicy: .bufferingNewest(1))
 
     init(files: NodeFiles, engine: EngineClient, engineSocket: String, log: Logger) throws {
@@ -92,12 +92,12 @@ actor SwarmStay {
     private func followRole() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
-            var office: Task<Void, any Error>?
-            for await role in roles {
+            var office: Task<Void, Never>?
+            for try await role in roles {
                 if role == .worker, let running = office {
                     office = nil
                     running.cancel()
-                    _ = await running.result
+                    await running.value
                     manager = nil
                     try await renew(until: .worker)
                     // Its promises as a member ended with its membership: a next one gets a new number.
@@ -106,15 +106,16 @@ actor SwarmStay {
                     try? FileManager.default.removeItem(atPath: files.raft)
                 } else if role == .manager, office == nil {
                     if credentials.role != .manager { try await renew(until: .manager) }
-                    // Unstructured, so that a demotion can end it alone; the group passes cancellation and errors on.
-                    let running = Task { try await self.beManager() }
+                    // Unstructured, so that a demotion can end it alone; the group passes cancellation on, and what
+                    // ends it otherwise ends this loop.
+                    let running = Task { [roleWriter] in
+                        do { try await self.beManager() } catch is CancellationError {} catch {
+                            roleWriter.finish(throwing: error)
+                        }
+                    }
                     office = running
                     group.addTask {
-                        try await withTaskCancellationHandler {
-                            do { try await running.value } catch is CancellationError {}
-                        } onCancel: {
-                            running.cancel()
-                        }
+                        await withTaskCancellationHandler { await running.value } onCancel: { running.cancel() }
                     }
                 }
             }

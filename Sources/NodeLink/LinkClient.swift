@@ -75,7 +75,8 @@ package final class LinkClient: Sendable {
         do {
             return GRPCClient(
                 transport: try HTTP2ClientTransport.Posix(
-                    target: target, transportSecurity: .customSecure, config: config))
+                    target: target, transportSecurity: .customSecure, config: config),
+                interceptors: [DepartureMarker()])
         } catch {
             preconditionFailure("a transport to \(address) cannot be made: \(error)")
         }
@@ -198,12 +199,11 @@ package final class LinkClient: Sendable {
         var options = CallOptions.defaults
         options.timeout = waitForReady ? .seconds(5) : Self.callLimit
         options.waitForReady = waitForReady
+        let departure = Departure()
         do {
-            return try await body(options)
-        } catch let error as RPCError where error.code == .unavailable && !error.isBreak {
-            throw ControlError(error, at: address, hasLeft: false)
+            return try await Departure.$current.withValue(departure) { try await body(options) }
         } catch {
-            throw ControlError(error, at: address, hasLeft: true)
+            throw ControlError(error, at: address, hasLeft: departure.hasLeft.load(ordering: .acquiring))
         }
     }
 
@@ -259,9 +259,27 @@ package final class LinkClient: Sendable {
     }
 }
 
-extension RPCError {
-    /// The stream was there and broke, so the request may have arrived.
-    fileprivate var isBreak: Bool { message.contains("stream") || message.contains("Stream") }
+/// Whether a request has left: from then on nobody knows what becomes of it until it is answered.
+private final class Departure: Sendable {
+    @TaskLocal static var current: Departure?
+    let hasLeft = Atomic(false)
+}
+
+/// Marks a request the moment there is a stream to write it to.
+private struct DepartureMarker: ClientInterceptor {
+    func intercept<Input: Sendable, Output: Sendable>(
+        request: StreamingClientRequest<Input>, context: ClientContext,
+        next: (StreamingClientRequest<Input>, ClientContext) async throws -> StreamingClientResponse<Output>
+    ) async throws -> StreamingClientResponse<Output> {
+        guard let departure = Departure.current else { return try await next(request, context) }
+        var request = request
+        let produce = request.producer
+        request.producer = { writer in
+            departure.hasLeft.store(true, ordering: .releasing)
+            try await produce(writer)
+        }
+        return try await next(request, context)
+    }
 }
 
 extension CertificateGrant {

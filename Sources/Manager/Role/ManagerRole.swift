@@ -110,17 +110,21 @@ extension ManagerRole {
                 guard driver.status.membership.contains(MemberID(member)) else { return }
                 try await driver.change(.remove(MemberID(member)))
             })
-        do {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                defer { group.cancelAll() }
-                group.addTask { [office] in try await office.serve(hands) }
-                group.addTask { [self] in try await seatMembers() }
-                try await group.next()
+        while !Task.isCancelled {
+            do {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    defer { group.cancelAll() }
+                    group.addTask { [office] in try await office.serve(hands) }
+                    group.addTask { [self] in try await seatMembers() }
+                    try await group.next()
+                }
+            } catch is CancellationError {
+                return
+            } catch let error as ProposeError {
+                // Mostly the term is over and this is cancelled in a moment. If it is not, the office opens anew.
+                log.info("the leader's work begins anew", metadata: ["raft.term": "\(term)", "reason": "\(error)"])
+                try? await Task.sleep(for: .milliseconds(50))
             }
-        } catch is CancellationError {
-        } catch let error as ProposeError {
-            // The office is over, or about to be: whoever leads next goes on from what is committed.
-            log.info("this node leads no more", metadata: ["raft.term": "\(term)", "reason": "\(error)"])
         }
     }
 
