@@ -37,19 +37,44 @@ package struct CertificateGrant: Sendable {
 
 /// A place among the managers.
 package struct ManagerSeat: Sendable, Equatable {
+    /// The number under which the node takes part in the consensus.
     package var member: UInt64
+    /// Whom it finds there, so that it can answer the first of them that speaks to it.
+    package var members: [Member]
 
-    package init(member: UInt64) { self.member = member }
+    package struct Member: Sendable, Equatable, Codable {
+        package var id: UInt64
+        /// `host:port`.
+        package var address: String
+        package var node: Cluster.ID<Cluster.Node>
+
+        package init(id: UInt64, address: String, node: Cluster.ID<Cluster.Node>) {
+            self.id = id
+            self.address = address
+            self.node = node
+        }
+    }
+
+    package init(member: UInt64, members: [Member] = []) {
+        self.member = member
+        self.members = members
+    }
 }
 
 /// What a manager answers with. Callers are who their certificates say; a nil peer has none.
 package protocol LinkHandler: Sendable {
+    /// - Parameters:
+    ///   - peer: who asks for a renewal; nil for a machine that joins with the token of `request`.
+    ///   - address: the IP address from which it called.
     func issueCertificate(
         _ request: CertificateRequest, from peer: Peer?, address: String
     ) async throws(ControlError) -> CertificateGrant
 
     /// - Parameter address: where the caller will listen, `host:port`.
     func joinManagers(address: String, from peer: Peer) async throws(ControlError) -> ManagerSeat
+
+    /// The caller does not want to be a member any more.
+    func leaveManagers(from peer: Peer) async throws(ControlError)
 
     func submit(_ request: Control.Request, from peer: Peer) async throws(ControlError) -> Control.Reply
 
@@ -60,4 +85,10 @@ package protocol LinkHandler: Sendable {
     func session<Words: AsyncSequence & Sendable>(
         from peer: Peer, inbound: Words, send: @escaping @Sendable (Dispatch.FromManager) async throws -> Void
     ) async throws where Words.Element == Dispatch.FromWorker
+}
+
+extension LinkHandler {
+    package func leaveManagers(from peer: Peer) async throws(ControlError) {
+        throw .unimplemented("this manager lets nobody go on request: demote the node with `docker node demote`")
+    }
 }

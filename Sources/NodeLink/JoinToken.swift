@@ -1,0 +1,50 @@
+import ClusterModel
+import Crypto
+import SwiftASN1
+import X509
+
+/// `SWMTKN-1-<digest of the root>-<secret>`: whom to trust, and why to be let in.
+///
+/// - Source: swarmkit ca/config.go, `GenerateJoinToken`.
+package struct JoinToken: Sendable, Equatable {
+    /// SHA-256 of the root certificate's DER, as 50 base-36 digits.
+    package let rootDigest: String
+
+    package init?(parsing text: String) {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count == 4, parts[0] == "SWMTKN", parts[1] == "1", parts[2].count == 50, parts[3].count == 25,
+            (parts[2] + parts[3]).utf8.allSatisfy({
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0)
+            })
+        else { return nil }
+        rootDigest = String(parts[2])
+    }
+
+    package static func text(rootPEM: String, secret: UInt128) throws -> String {
+        let root = try Certificate(pemEncoded: rootPEM)
+        var serializer = DER.Serializer()
+        try serializer.serialize(root)
+        let secretText = Cluster.ID<Cluster.Swarm>(bits: secret).description
+        return "SWMTKN-1-\(digest(of: serializer.serializedBytes))-\(secretText)"
+    }
+
+    func matches(rootDER: [UInt8]) -> Bool { Self.digest(of: rootDER) == rootDigest }
+
+    /// 256 bits as 50 base-36 digits.
+    private static func digest(of der: [UInt8]) -> String {
+        let alphabet = Array("0123456789abcdefghijklmnopqrstuvwxyz".utf8)
+        var number = Array(SHA256.hash(data: der))
+        var digits: [UInt8] = []
+        for _ in 0..<50 {
+            // One long division by 36.
+            var remainder = 0
+            for place in number.indices {
+                let part = remainder << 8 | Int(number[place])
+                number[place] = UInt8(part / 36)
+                remainder = part % 36
+            }
+            digits.append(alphabet[remainder])
+        }
+        return String(decoding: digits.reversed(), as: UTF8.self)
+    }
+}
