@@ -6,7 +6,7 @@ import PackageDescription
 
 // ── Floor 3 · Hands ── one kind of outside world each ───────────────────────────────────────────
 let hands = [
-    room("EngineClient", core: ["EngineAPI"], uses: [.httpClient, .nio, .nioCore, .logging]),
+    room("EngineClient", core: ["EngineAPI"], uses: [.httpClient, .http1, .nio, .nioCore, .logging]),
     room(
         "NodeLink", core: ["ClusterModel", "Raft"],
         uses: [
@@ -21,7 +21,7 @@ let roles = [
         uses: ["NodeLink", .sqlite, .logging]),
     room(
         "Agent", core: ["Orchestration", "ClusterModel", "EngineAPI"],
-        uses: ["NodeLink", "EngineClient", .logging]),
+        uses: ["EngineClient", .logging]),
     room(
         "EngineServer", core: ["ClusterStore", "ClusterModel", "EngineAPI"],
         uses: [.nio, .nioCore, .http1, .logging]),

@@ -146,10 +146,20 @@ struct Doorkeeper: ServerInterceptor {
     ) async throws -> StreamingServerResponse<Output> {
         let peer = callers.peer(at: context.remotePeer)
         if let refusal = refusal(of: peer, asking: context.descriptor) { throw refusal }
-        return try await Caller.$peer.withValue(peer) {
-            try await Caller.$address.withValue(Callers.ipAddress(of: context.remotePeer)) {
-                try await next(request, context)
-            }
+        let address = Callers.ipAddress(of: context.remotePeer)
+        let response = try await Self.asCaller(peer, address) { try await next(request, context) }
+        guard case .success(var contents) = response.accepted else { return response }
+        // A stream's handler runs when its answer is written, which is after this.
+        let produce = contents.producer
+        contents.producer = { writer in try await Self.asCaller(peer, address) { try await produce(writer) } }
+        return StreamingServerResponse(accepted: .success(contents))
+    }
+
+    private static func asCaller<Result: Sendable>(
+        _ peer: Peer?, _ address: String, _ body: @Sendable () async throws -> Result
+    ) async throws -> Result {
+        try await Caller.$peer.withValue(peer) {
+            try await Caller.$address.withValue(address) { try await body() }
         }
     }
 

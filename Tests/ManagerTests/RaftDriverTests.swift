@@ -95,6 +95,8 @@ final class Group: Sendable {
     }
 }
 
+struct GaveUp: Error { let what: String }
+
 /// Waits until `probe` gives something, for ten seconds at most.
 func until<Value: Sendable>(
     _ what: String, _ probe: @Sendable () async throws -> Value?
@@ -104,7 +106,6 @@ func until<Value: Sendable>(
         if let value = try await probe() { return value }
         try await Task.sleep(for: .milliseconds(5))
     }
-    struct GaveUp: Error { let what: String }
     throw GaveUp(what: what)
 }
 

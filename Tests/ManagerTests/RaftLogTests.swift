@@ -49,7 +49,7 @@ struct RaftLogTests {
         let log = try RaftLog(directory: scratch.path)
         try await log.save(hardState: nil, appends: [entries(1...256)])
         try log.close()
-        let rows = try DatabaseQueue(path: scratch.path + "/raft.sqlite").read {
+        let rows = try await DatabaseQueue(path: scratch.path + "/raft.sqlite").read {
             try Int.fetchOne($0, sql: "SELECT COUNT(*) FROM batch")
         }
         #expect(rows == 1)

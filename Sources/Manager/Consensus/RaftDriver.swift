@@ -259,6 +259,7 @@ extension RaftDriver {
                     effects.removeAll(keepingCapacity: true)
                     loop.machine.step(all: confirmations, into: &effects)
                 }
+                openTenure(&loop)
                 publish(loop.machine, loop)
             }
         }
@@ -330,7 +331,6 @@ extension RaftDriver {
             loop.membership = loop.machine.membership
             transport.membershipChanged(loop.membership)
         }
-        openTenure(&loop)
         return confirmations
     }
 

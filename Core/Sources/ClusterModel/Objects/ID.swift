@@ -10,17 +10,25 @@ extension Cluster {
     ///
     /// - Source: swarmkit identity/randomid.go.
     public struct ID<Object>: Hashable, Sendable, Comparable, CustomStringConvertible {
-        public let bits: UInt128
+        // Two words, not one of 128 bits: an enum that holds a value aligned to 16 bytes is not carried through an
+        // `AsyncThrowingStream` in one piece by Swift 6.3.1 (seen as a jump to address 0).
+        private let high: UInt64
+        private let low: UInt64
 
-        public init(bits: UInt128) { self.bits = bits }
+        public var bits: UInt128 { UInt128(high) << 64 | UInt128(low) }
+
+        public init(bits: UInt128) {
+            high = UInt64(truncatingIfNeeded: bits >> 64)
+            low = UInt64(truncatingIfNeeded: bits)
+        }
 
         /// - Returns: nil where the text is not 25 base-36 digits of a 128-bit number.
         public init?(_ text: some StringProtocol) {
             guard text.utf8.count == IDText.digits, let bits = IDText.bits(of: text) else { return nil }
-            self.bits = bits
+            self.init(bits: bits)
         }
 
-        public static func < (a: Self, b: Self) -> Bool { a.bits < b.bits }
+        public static func < (a: Self, b: Self) -> Bool { (a.high, a.low) < (b.high, b.low) }
 
         public var description: String { IDText.text(of: bits) }
     }

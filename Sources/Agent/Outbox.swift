@@ -1,0 +1,47 @@
+internal import ClusterModel
+internal import Synchronization
+
+/// What is to be said to the leader: of each task only its latest status, and whether a heartbeat is due.
+final class Outbox: Sendable {
+    private struct State {
+        var statuses: [Cluster.ID<Cluster.Task>: Cluster.TaskStatus] = [:]
+        var isHeartbeatDue = false
+    }
+
+    static let messageLimit = 1_000
+    private let state = Mutex(State())
+    private let ring = Mutex<AsyncStream<Void>.Continuation?>(nil)
+
+    /// A new bell for a new session: one whose listener was cancelled never rings again. It rings at once.
+    func bell() -> AsyncStream<Void> {
+        let (bell, new) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        ring.withLock { $0 = new }
+        new.yield()
+        return bell
+    }
+
+    func put(_ reports: [Dispatch.StatusReport]) {
+        state.withLock { for report in reports { $0.statuses[report.task] = report.status } }
+        ring.withLock { _ = $0?.yield() }
+    }
+
+    func putHeartbeat() {
+        state.withLock { $0.isHeartbeatDue = true }
+        ring.withLock { _ = $0?.yield() }
+    }
+
+    /// All that there is to say now.
+    func take() -> [Dispatch.FromWorker] {
+        let (statuses, isHeartbeatDue) = state.withLock { state in
+            defer { state = State() }
+            return (state.statuses, state.isHeartbeatDue)
+        }
+        var messages: [Dispatch.FromWorker] = isHeartbeatDue ? [.heartbeat] : []
+        let reports = statuses.map { Dispatch.StatusReport(task: $0.key, status: $0.value) }
+            .sorted { $0.task < $1.task }
+        for start in stride(from: 0, to: reports.count, by: Self.messageLimit) {
+            messages.append(.status(Array(reports[start..<min(start + Self.messageLimit, reports.count)])))
+        }
+        return messages
+    }
+}

@@ -1,0 +1,113 @@
+package import ClusterModel
+package import EngineClient
+internal import EngineAPI
+internal import Glibc
+package import Logging
+internal import Orchestration
+internal import Synchronization
+
+/// One node's worker: does with the engine what `WorkerMachine` decides, and keeps a session with the leader.
+///
+/// Three loops under one roof: the machine's (it alone steps the machine), the engine's (what happens to containers),
+/// and the session's (what the leader wants, and what we say of it). When it is cancelled, containers stay.
+package final class Worker: Sendable {
+    let node: Cluster.ID<Cluster.Node>
+    let engine: EngineClient
+    let dialer: any ManagerDialer
+    let log: Logger
+    let images: ImageSource
+    /// So that a thousand tasks do not make the engine create a thousand containers at once.
+    let creations = Turnstile(8)
+    let inbox = Inbox<WorkerMachine.Input>(limit: 256)
+    let outbox = Outbox()
+    let state: Mutex<State>
+
+    package let events: AsyncStream<WorkerEvent>
+    let tell: AsyncStream<WorkerEvent>.Continuation
+
+    struct State {
+        var managers: [Dispatch.ManagerAddress]
+        var isConnected = false
+        var role: Cluster.Role?
+        /// As the engine last described it.
+        var description: Cluster.NodeDescription?
+    }
+
+    package init(
+        node: Cluster.ID<Cluster.Node>, engine: EngineClient, dialer: any ManagerDialer,
+        managers: [Dispatch.ManagerAddress], log: Logger
+    ) {
+        self.node = node
+        self.engine = engine
+        self.dialer = dialer
+        self.log = log
+        images = ImageSource(engine: engine, log: log)
+        state = Mutex(State(managers: managers))
+        (events, tell) = AsyncStream.makeStream()
+    }
+
+    /// A session was welcomed and is open.
+    package var isConnected: Bool { state.withLock { $0.isConnected } }
+
+    /// Runs until it is cancelled.
+    package func run() async throws {
+        defer { tell.finish() }
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.decide() }
+            group.addTask { await self.watchEngine() }
+            group.addTask { await self.keepSession() }
+        }
+        try Task.checkCancellation()
+    }
+
+    /// Takes all that waits, steps it, and lets the effects run beside each other: one task never has two under way.
+    private func decide() async {
+        var machine = WorkerMachine()
+        var effects: [WorkerMachine.Effect] = []
+        await withDiscardingTaskGroup { group in
+            while true {
+                let inputs = await inbox.take()
+                if inputs.isEmpty { return }
+                for input in inputs { machine.step(input, now: .current(), into: &effects) }
+                for effect in effects {
+                    if case .report(let reports) = effect {
+                        outbox.put(reports)
+                    } else {
+                        group.addTask { await self.perform(effect) }
+                    }
+                }
+                effects.removeAll(keepingCapacity: true)
+            }
+        }
+    }
+}
+
+extension Cluster.Timestamp {
+    static func current() -> Self {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Self(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+    }
+}
+
+/// Waits between attempts: a little longer each time, up to a limit.
+struct Backoff {
+    let first: Duration
+    let limit: Duration
+    private var next: Duration
+
+    init(_ first: Duration, limit: Duration) {
+        self.first = first
+        self.limit = limit
+        next = first
+    }
+
+    mutating func wait() async throws {
+        let now = next
+        next = min(next * 2, limit)
+        // Up to a tenth less, so that nodes which lost one leader do not all come back in the same instant.
+        try await Task.sleep(for: now * Double.random(in: 0.9...1))
+    }
+
+    mutating func reset() { next = first }
+}

@@ -1,0 +1,157 @@
+import Foundation
+
+/// What can be wrong with an address that a client gave, in the words of swarm mode.
+struct AddressProblem: Error, Equatable {
+    var message: String
+}
+
+/// One address of one interface of this machine.
+struct InterfaceAddress: Sendable, Equatable {
+    var interface: String
+    var address: String
+    var isIPv6 = false
+    var isLoopback = false
+
+    /// Those of this machine now, in the kernel's order.
+    static func all() -> [InterfaceAddress] {
+        var list: UnsafeMutablePointer<ifaddrs>?
+        guard getifaddrs(&list) == 0 else { return [] }
+        defer { freeifaddrs(list) }
+        var found: [InterfaceAddress] = []
+        var next = list
+        while let entry = next?.pointee {
+            next = entry.ifa_next
+            guard let socket = entry.ifa_addr, entry.ifa_flags & UInt32(IFF_UP) != 0 else { continue }
+            let family = Int32(socket.pointee.sa_family)
+            guard family == AF_INET || family == AF_INET6 else { continue }
+            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+            let length = family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
+            guard getnameinfo(socket, socklen_t(length), &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0
+            else { continue }
+            let address = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            // Link-local addresses mean nothing to another machine.
+            if family == AF_INET6, address.hasPrefix("fe80:") { continue }
+            found.append(
+                InterfaceAddress(
+                    interface: String(cString: entry.ifa_name), address: address, isIPv6: family == AF_INET6,
+                    isLoopback: entry.ifa_flags & UInt32(IFF_LOOPBACK) != 0))
+        }
+        return found
+    }
+}
+
+/// Settles where a node listens and under which address others find it.
+///
+/// - Source: moby daemon/cluster/listen_addr.go.
+struct AddressResolver {
+    static let defaultPort = 2377
+    /// Interfaces that engines make for containers: nobody else reaches a node there.
+    private static let engineInterfaces = ["docker0", "docker_gwbridge"]
+
+    var interfaces: [InterfaceAddress]
+
+    /// - Returns: `host:port` to bind.
+    func listenAddress(_ given: String) throws(AddressProblem) -> (host: String, port: Int) {
+        guard let (host, port) = Self.split(given.isEmpty ? "0.0.0.0" : given, defaultPort: Self.defaultPort) else {
+            throw AddressProblem(
+                message: "listen address must be an IP address or network interface (with optional port number)")
+        }
+        if Self.isAddress(host) { return (host, port) }
+        return (try address(ofInterface: host), port)
+    }
+
+    /// - Parameters:
+    ///   - given: what the client wrote: an address or an interface, with or without a port; empty to choose.
+    ///   - otherwise: `--default-advertise-addr`.
+    func advertiseAddress(
+        _ given: String, otherwise: String?, listening: (host: String, port: Int)
+    ) throws(AddressProblem) -> (host: String, port: Int) {
+        let text = given.isEmpty ? otherwise ?? "" : given
+        if !text.isEmpty {
+            guard let (host, port) = Self.split(text, defaultPort: listening.port) else {
+                throw AddressProblem(
+                    message:
+                        "advertise address must be a non-zero IP address or network interface (with optional port number)")
+            }
+            guard Self.isAddress(host) else { return (try address(ofInterface: host), port) }
+            guard !Self.isUnspecified(host) else {
+                throw AddressProblem(
+                    message:
+                        "advertise address must be a non-zero IP address or network interface (with optional port number)")
+            }
+            return (host, port)
+        }
+        if !Self.isUnspecified(listening.host) { return listening }
+        return (try systemAddress(), listening.port)
+    }
+
+    /// The one address of this machine that others can reach.
+    private func systemAddress() throws(AddressProblem) -> String {
+        let candidates = interfaces.filter { !$0.isLoopback && !Self.isEngines($0.interface) }
+        let known = candidates.filter { !$0.isIPv6 }.isEmpty ? candidates : candidates.filter { !$0.isIPv6 }
+        guard let first = known.first else {
+            throw AddressProblem(message: "could not find the system's IP address - specify one with --advertise-addr")
+        }
+        guard let second = known.dropFirst().first else { return first.address }
+        let places =
+            first.interface == second.interface
+            ? "addresses on interface \(first.interface) (\(first.address) and \(second.address))"
+            : "addresses on different interfaces (\(first.address) on \(first.interface) and \(second.address) on \(second.interface))"
+        throw AddressProblem(
+            message:
+                "could not choose an IP address to advertise since this system has multiple \(places) - specify one with --advertise-addr"
+        )
+    }
+
+    private static func isEngines(_ interface: String) -> Bool {
+        engineInterfaces.contains(interface) || interface.hasPrefix("br-") || interface.hasPrefix("veth")
+    }
+
+    private func address(ofInterface name: String) throws(AddressProblem) -> String {
+        let all = interfaces.filter { $0.interface == name }
+        guard !all.isEmpty else {
+            // A word that is neither: an address with a typing error, or an interface that is not there.
+            throw AddressProblem(
+                message: name.contains(".") || name.contains(":")
+                    ? "must specify a valid IP address or interface name" : "no such interface")
+        }
+        let addresses = all.filter { !$0.isIPv6 }.isEmpty ? all : all.filter { !$0.isIPv6 }
+        if addresses.count > 1 {
+            throw AddressProblem(
+                message: "interface \(name) has more than one IPv4 address (\(addresses[0].address) and \(addresses[1].address))")
+        }
+        return addresses[0].address
+    }
+
+    static func join(_ host: String, _ port: Int) -> String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+    /// `a`, `a:1`, `::1`, `[::1]:1`.
+    static func split(_ text: String, defaultPort: Int) -> (host: String, port: Int)? {
+        if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
+            let host = String(text[text.index(after: text.startIndex)..<end])
+            let rest = text[text.index(after: end)...]
+            guard !rest.isEmpty else { return (host, defaultPort) }
+            guard rest.first == ":", let port = port(rest.dropFirst()) else { return nil }
+            return (host, port)
+        }
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        if parts.count == 2 {
+            guard let port = port(parts[1]) else { return nil }
+            return parts[0].isEmpty ? nil : (String(parts[0]), port)
+        }
+        return text.isEmpty ? nil : (text, defaultPort)
+    }
+
+    private static func port(_ text: Substring) -> Int? {
+        guard let port = Int(text), (1...65_535).contains(port) else { return nil }
+        return port
+    }
+
+    private static func isAddress(_ host: String) -> Bool {
+        var four = in_addr()
+        var six = in6_addr()
+        return inet_pton(AF_INET, host, &four) == 1 || inet_pton(AF_INET6, host, &six) == 1
+    }
+
+    private static func isUnspecified(_ host: String) -> Bool { host == "0.0.0.0" || host == "::" }
+}

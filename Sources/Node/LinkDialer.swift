@@ -1,0 +1,39 @@
+import Agent
+import ClusterModel
+import Logging
+import NodeLink
+
+/// Carries the agent's sessions over the node's links.
+struct LinkDialer: ManagerDialer {
+    let tls: TLSState
+    let log: Logger
+
+    func withSession(
+        at manager: Dispatch.ManagerAddress,
+        _ body: @Sendable @escaping (
+            AsyncThrowingStream<Dispatch.FromManager, any Error>,
+            _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
+        ) async throws -> Void
+    ) async throws {
+        try await once(manager.address) { link in try await link.session(body) }
+    }
+
+    /// A link for one conversation.
+    func once<Result: Sendable>(
+        _ address: String, _ body: @escaping @Sendable (LinkClient) async throws -> Result
+    ) async throws -> Result {
+        let link = LinkClient(address: address, tls: tls, member: nil, log: log, onUp: {}, onDown: {})
+        return try await withThrowingTaskGroup(of: Result?.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                await link.run()
+                return nil
+            }
+            group.addTask { try await body(link) }
+            while let result = try await group.next() {
+                if let result { return result }
+            }
+            throw CancellationError()
+        }
+    }
+}
