@@ -167,7 +167,8 @@ struct Doorkeeper: ServerInterceptor {
         if let peer, peer.cluster != tls.current.credentials.cluster {
             return RPCError(
                 code: .permissionDenied,
-                message: "node \(peer.node) has a certificate of another swarm: let it leave that one, then join this one")
+                message:
+                    "node \(peer.node) has a certificate of another swarm: let it leave that one, then join this one")
         }
         switch (Self.allowed[method] ?? .managers, peer?.role) {
         case (.anyone, _), (.nodes, _?), (.managers, .manager): return nil
@@ -177,7 +178,8 @@ struct Doorkeeper: ServerInterceptor {
         case (.managers, .worker):
             return RPCError(
                 code: .permissionDenied,
-                message: "\(method.method) is for managers and this node is a worker: promote it with `docker node promote`")
+                message:
+                    "\(method.method) is for managers and this node is a worker: promote it with `docker node promote`")
         }
     }
 }

@@ -98,7 +98,8 @@ package enum Joining {
                 return "the other end did not show its swarm's root certificate: it is not an Apus manager"
             }
             guard let rootDER = try chain.dropFirst().map({ try $0.toDERBytes() }).first(where: token.matches) else {
-                return "remote CA does not match fingerprint: the join token is for another swarm. Get the right one with `docker swarm join-token`"
+                return
+                    "remote CA does not match fingerprint: the join token is for another swarm. Get the right one with `docker swarm join-token`"
             }
             let root = try Certificate(derEncoded: rootDER)
             let leaf = try Certificate(derEncoded: try chain[0].toDERBytes())

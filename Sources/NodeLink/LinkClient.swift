@@ -45,7 +45,8 @@ package final class LinkClient: Sendable {
     /// Holds the connection until cancelled. For one call in a link's life.
     package func run() async {
         await withDiscardingTaskGroup { group in
-            group.addTask { [client] in try? await client.runConnections() }
+            group.addTask { [client] in try? await abandoning(grace: .seconds(3)) { try await client.runConnections() }
+            }
             if let member { group.addTask { await self.streamFrames(of: member) } }
         }
     }
@@ -66,26 +67,13 @@ package final class LinkClient: Sendable {
             frames.withLock { $0 = queue }
             let upSince = Mutex<ContinuousClock.Instant?>(nil)
             do {
-                try await stub.raft(
-                    options: Self.options(waitForReady: true),
-                    requestProducer: { writer in
-                        for await _ in queue.rings {
-                            while case let batch = queue.takeBatch(), !batch.isEmpty {
-                                try await writer.write(
-                                    .with {
-                                        $0.member = member
-                                        $0.frames = batch.map { Data($0) }
-                                    })
-                            }
-                        }
-                    },
-                    onResponse: { [onUp] response in
-                        _ = try response.accepted.get()
+                try await abandoning { [stub, onUp] in
+                    try await Self.stream(queue, of: member, over: stub) {
                         upSince.withLock { $0 = .now }
                         queue.open()
                         onUp()
-                        for try await _ in response.messages {}
-                    })
+                    }
+                }
             } catch {
                 log.debug(
                     "the stream to another manager ended",
@@ -102,6 +90,31 @@ package final class LinkClient: Sendable {
         }
     }
 
+    /// One stream, from its beginning to its end.
+    private static func stream(
+        _ queue: FrameQueue, of member: UInt64, over stub: Apus_V1_Link.Client<HTTP2ClientTransport.Posix>,
+        whenAccepted: @escaping @Sendable () -> Void
+    ) async throws {
+        try await stub.raft(
+            options: options(waitForReady: true),
+            requestProducer: { writer in
+                for await _ in queue.rings {
+                    while case let batch = queue.takeBatch(), !batch.isEmpty {
+                        try await writer.write(
+                            .with {
+                                $0.member = member
+                                $0.frames = batch.map { Data($0) }
+                            })
+                    }
+                }
+            },
+            onResponse: { response in
+                _ = try response.accepted.get()
+                whenAccepted()
+                for try await _ in response.messages {}
+            })
+    }
+
     // MARK: Calls
 
     /// - Throws: `.unavailable` if the request never left, so that another manager can be asked; `.outcomeUnknown` if
@@ -116,7 +129,8 @@ package final class LinkClient: Sendable {
         switch answer.result {
         case .reply(let json):
             do { return try Wire.read(Control.Reply.self, from: json) } catch {
-                throw .outcomeUnknown("The answer of the manager at \(address) cannot be read: \(Trouble.text(of: error)).")
+                throw .outcomeUnknown(
+                    "The answer of the manager at \(address) cannot be read: \(Trouble.text(of: error)).")
             }
         case .refusal(let refusal): throw Wire.error(refusal)
         case nil: throw .outcomeUnknown("The manager at \(address) gave an empty answer.")
@@ -152,16 +166,18 @@ package final class LinkClient: Sendable {
     }
 
     private func call<Answer: Sendable>(
-        timeout: Duration, mayRepeat: Bool, _ body: @Sendable (CallOptions) async throws -> Answer
+        timeout: Duration, mayRepeat: Bool, _ body: @escaping @Sendable (CallOptions) async throws -> Answer
     ) async throws(ControlError) -> Answer {
         var options = Self.options(waitForReady: false)
         options.timeout = timeout
         let departure = Departure()
         do {
-            return try await Departure.$current.withValue(departure) { try await body(options) }
+            return try await Departure.$current.withValue(departure) { [options] in
+                try await abandoning(limit: timeout + .seconds(1)) { try await body(options) }
+            }
         } catch {
             if let verdict = ControlError(verdictIn: error) { throw verdict }
-            if !departure.hasLeft { throw .unreachable(address, error) }
+            if !departure.recall() { throw .unreachable(address, error) }
             if mayRepeat { throw .unanswered(address, error) }
             throw .outcomeUnknown(
                 "The manager at \(address) was asked and did not answer: \(Trouble.text(of: error)).")
@@ -177,26 +193,29 @@ package final class LinkClient: Sendable {
     ///
     /// - Throws: what `body` throws; `.unavailable` with the reason if there is no session or it broke.
     package func session<Result: Sendable>(
-        _ body: @Sendable @escaping (
-            AsyncThrowingStream<Dispatch.FromManager, any Error>,
-            _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
-        ) async throws -> Result
+        _ body:
+            @Sendable @escaping (
+                AsyncThrowingStream<Dispatch.FromManager, any Error>,
+                _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
+            ) async throws -> Result
     ) async throws -> Result {
         let (writers, handOver) = AsyncStream.makeStream(of: RPCWriter<Apus_V1_Document>.self)
         let (ends, end) = AsyncStream.makeStream(of: Void.self)
         do {
-            return try await stub.session(
-                options: Self.options(waitForReady: false),
-                requestProducer: { writer in
-                    handOver.yield(writer)
-                    handOver.finish()
-                    for await _ in ends {}
-                },
-                onResponse: { response in
-                    _ = try response.accepted.get()
-                    guard let writer = await writers.first(where: { _ in true }) else { throw CancellationError() }
-                    return try await Self.converse(response.messages, writer, body) { end.finish() }
-                })
+            return try await abandoning { [stub] in
+                try await stub.session(
+                    options: Self.options(waitForReady: false),
+                    requestProducer: { writer in
+                        handOver.yield(writer)
+                        handOver.finish()
+                        for await _ in ends {}
+                    },
+                    onResponse: { response in
+                        _ = try response.accepted.get()
+                        guard let writer = await writers.first(where: { _ in true }) else { throw CancellationError() }
+                        return try await Self.converse(response.messages, writer, body) { end.finish() }
+                    })
+            }
         } catch let error as RPCError {
             throw ControlError(verdictIn: error)
                 ?? .unavailable("the session with the manager at \(address) ended: \(Trouble.text(of: error))")
@@ -205,10 +224,11 @@ package final class LinkClient: Sendable {
 
     private static func converse<Result: Sendable>(
         _ messages: RPCAsyncSequence<Apus_V1_Document, any Error>, _ writer: RPCWriter<Apus_V1_Document>,
-        _ body: @Sendable @escaping (
-            AsyncThrowingStream<Dispatch.FromManager, any Error>,
-            _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
-        ) async throws -> Result,
+        _ body:
+            @Sendable @escaping (
+                AsyncThrowingStream<Dispatch.FromManager, any Error>,
+                _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
+            ) async throws -> Result,
         sayEnd: () -> Void
     ) async throws -> Result {
         let (orders, orderWriter) = AsyncThrowingStream.makeStream(
@@ -220,7 +240,8 @@ package final class LinkClient: Sendable {
                     for try await document in messages {
                         switch orderWriter.yield(try Wire.read(Dispatch.FromManager.self, from: document.json)) {
                         case .dropped:
-                            throw RPCError(code: .aborted, message: "this node does not keep up with the manager's orders")
+                            throw RPCError(
+                                code: .aborted, message: "this node does not keep up with the manager's orders")
                         default: break
                         }
                     }
@@ -289,10 +310,28 @@ extension LinkClient {
 
 /// Whether a call may have reached the other side.
 private final class Departure: Sendable {
+    private enum State { case waits, left, recalled }
+
     @TaskLocal static var current: Departure?
-    private let state = Mutex(false)
-    var hasLeft: Bool { state.withLock { $0 } }
-    func leave() { state.withLock { $0 = true } }
+    private let state = Mutex(State.waits)
+
+    /// - Throws: if it was recalled before.
+    func leave() throws {
+        try state.withLock { state in
+            if state == .recalled { throw CancellationError() }
+            state = .left
+        }
+    }
+
+    /// From here on it does not leave any more.
+    ///
+    /// - Returns: whether it has left already.
+    func recall() -> Bool {
+        state.withLock { state in
+            if state == .waits { state = .recalled }
+            return state == .left
+        }
+    }
 }
 
 /// gRPC asks for a request's bytes only when it has a stream to write them to: before, nothing has left.
@@ -304,7 +343,7 @@ private struct DepartureWatch: ClientInterceptor {
         guard let departure = Departure.current else { return try await next(request, context) }
         var watched = request
         watched.producer = { writer in
-            departure.leave()
+            try departure.leave()
             try await request.producer(writer)
         }
         return try await next(watched, context)

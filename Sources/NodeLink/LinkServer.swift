@@ -5,6 +5,7 @@ package import Logging
 import NIOCore
 import NIOPosix
 import NIOSSL
+import Synchronization
 
 /// The one port of a manager.
 ///
@@ -39,19 +40,26 @@ package final class LinkServer: Sendable {
         config.connection.keepalive = .init(
             time: .seconds(10), timeout: .seconds(5),
             clientBehavior: .init(minPingIntervalWithoutCalls: .milliseconds(500), allowWithoutCalls: true))
+        let gate = Gate()
         let transport = HTTP2ServerTransport.Custom(
-            listenerFactory: TLSListener(place: place, tls: tls, callers: callers, isListening: isListening),
+            listenerFactory: TLSListener(
+                place: place, tls: tls, callers: callers, gate: gate, isListening: isListening),
             config: config)
         let server = GRPCServer(
             transport: transport, services: [LinkService(handler: handler)],
             interceptors: [Doorkeeper(callers: callers, tls: tls)])
-        do {
-            try await server.serve()
-        } catch {
-            try Task.checkCancellation()
-            throw ListenFailure(address: address, reason: Trouble.text(of: error))
+        // Unstructured, so that cancellation closes the connections first. gRPC traps when it is cancelled while a
+        // connection or a stream arrives: nobody then owns the writer of what has just been accepted.
+        let serving = Task { try await server.serve() }
+        let result = await withTaskCancellationHandler {
+            await serving.result
+        } onCancel: {
+            gate.shut { serving.cancel() }
         }
         try Task.checkCancellation()
+        if case .failure(let error) = result {
+            throw ListenFailure(address: address, reason: Trouble.text(of: error))
+        }
     }
 
     /// Closes every connection of `node` at once: its certificate said what is not true any more.
@@ -66,6 +74,41 @@ package struct ListenFailure: Error, CustomStringConvertible {
     var reason: String
     package var description: String {
         "cannot listen on \(address): \(reason). Free the port, or choose another with --listen-addr."
+    }
+}
+
+/// The listener and the connections of one run, closed together.
+private final class Gate: Sendable {
+    private struct State {
+        var isShut = false
+        var channels: [ObjectIdentifier: any Channel] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    /// - Returns: false after `shut`.
+    func admit(_ channel: any Channel) -> Bool {
+        let id = ObjectIdentifier(channel)
+        let isAdmitted = state.withLock { state in
+            if !state.isShut { state.channels[id] = channel }
+            return !state.isShut
+        }
+        if isAdmitted {
+            channel.closeFuture.whenComplete { [self] _ in state.withLock { $0.channels[id] = nil } }
+        }
+        return isAdmitted
+    }
+
+    /// - Parameter done: called when all are closed.
+    func shut(_ done: @escaping @Sendable () -> Void) {
+        let channels = state.withLock { state in
+            state.isShut = true
+            return Array(state.channels.values)
+        }
+        for channel in channels { channel.close(promise: nil) }
+        EventLoopFuture.andAllComplete(
+            channels.map(\.closeFuture), on: MultiThreadedEventLoopGroup.singleton.any()
+        ).whenComplete { _ in done() }
     }
 }
 
@@ -95,6 +138,7 @@ private struct TLSListener: HTTP2ServerTransport.ListenerFactory {
     let place: LinkAddress
     let tls: TLSState
     let callers: Callers
+    let gate: Gate
     let isListening: @Sendable (Int) -> Void
 
     var eventLoopGroup: any EventLoopGroup { .singletonMultiThreadedEventLoopGroup }
@@ -108,14 +152,24 @@ private struct TLSListener: HTTP2ServerTransport.ListenerFactory {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .serverChannelInitializer { listenerConfigurator.configure(channel: $0) }
-            .bind(host: place.host, port: place.port) { [tls, callers] channel in
+            .bind(host: place.host, port: place.port) { [tls, callers, gate] channel in
                 channel.eventLoop.makeCompletedFuture {
+                    guard gate.admit(channel) else { throw ChannelError.ioOnClosedChannel }
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(NIOSSLServerHandler(context: tls.current.server))
                     try pipeline.addHandler(HandshakeDeadline(.seconds(10)))
                     try pipeline.addHandler(Callers.Reader(callers))
                 }.flatMap { connectionConfigurator.configure(channel: channel, tls: .configured(requireALPN: true)) }
+                    .map { connection in
+                        // Held until it is closed, so that it can be dropped by a listener that is just closing.
+                        channel.closeFuture.whenComplete { _ in withExtendedLifetime(connection) {} }
+                        return connection
+                    }
             }
+        guard gate.admit(channel.channel) else {
+            try await channel.executeThenClose { _ in }
+            throw CancellationError()
+        }
         isListening(channel.channel.localAddress?.port ?? place.port)
         return channel
     }

@@ -46,7 +46,8 @@ extension NodeCredentials {
                 return try String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8)
             } catch {
                 throw CredentialsError(
-                    reason: "\(directory)/\(name) cannot be read: \(error). Restore it, or leave the swarm and join again")
+                    reason:
+                        "\(directory)/\(name) cannot be read: \(error). Restore it, or leave the swarm and join again")
             }
         }
         let (root, key) = (try text(rootFile), try text(keyFile))
@@ -59,7 +60,9 @@ extension NodeCredentials {
             else {
                 if error is CredentialsError { throw error }
                 throw CredentialsError(
-                    reason: "\(directory) does not hold a node's certificate and key: \(error). Leave the swarm and join again")
+                    reason:
+                        "\(directory) does not hold a node's certificate and key: \(error). Leave the swarm and join again"
+                )
             }
             try moveIntoPlace([certificateFile], in: directory)
             return credentials
@@ -71,7 +74,8 @@ extension NodeCredentials {
         try FileManager.default.createDirectory(
             atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let files: [(name: String, text: String, mode: mode_t)] = [
-            (Self.rootFile, rootPEM, 0o644), (Self.keyFile, keyPEM, 0o600), (Self.certificateFile, certificatePEM, 0o644),
+            (Self.rootFile, rootPEM, 0o644), (Self.keyFile, keyPEM, 0o600),
+            (Self.certificateFile, certificatePEM, 0o644),
         ]
         for file in files {
             let path = "\(directory)/\(file.name)\(Self.waiting)"
@@ -129,7 +133,8 @@ struct CertifiedIdentity: Sendable, Equatable {
             }
         }
         guard let node = fields["CN"].flatMap({ Cluster.ID<Cluster.Node>($0) }),
-            let unit = fields["OU"], let role = [Cluster.Role.worker, .manager].first(where: { unit == "swarm-\($0.rawValue)" }),
+            let unit = fields["OU"],
+            let role = [Cluster.Role.worker, .manager].first(where: { unit == "swarm-\($0.rawValue)" }),
             let cluster = fields["O"].flatMap({ Cluster.ID<Cluster.Swarm>($0) })
         else { return nil }
         (self.node, self.role, self.cluster) = (node, role, cluster)

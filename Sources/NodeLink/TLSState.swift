@@ -1,3 +1,4 @@
+import NIOCore
 import NIOSSL
 import Synchronization
 
@@ -27,6 +28,7 @@ package final class TLSState: Sendable {
 
         var client = TLSConfiguration.makeClientConfiguration()
         client.minimumTLSVersion = .tlsv13
+        client.shutdownTimeout = Self.farewell
         client.applicationProtocols = ["h2"]
         client.trustRoots = .certificates(roots)
         client.certificateVerification = .fullVerification  // the name is `swarm-manager`: no worker can pose as one
@@ -37,6 +39,7 @@ package final class TLSState: Sendable {
         var server = TLSConfiguration.makeServerConfiguration(
             certificateChain: ([leaf] + roots).map { .certificate($0) }, privateKey: .privateKey(key))
         server.minimumTLSVersion = .tlsv13
+        server.shutdownTimeout = Self.farewell
         server.applicationProtocols = ["h2"]
         server.trustRoots = .certificates(roots)
         server.certificateVerification = .optionalVerification  // a machine that joins has none yet
@@ -44,6 +47,9 @@ package final class TLSState: Sendable {
             server: try NIOSSLContext(configuration: server), client: try NIOSSLContext(configuration: client),
             credentials: credentials)
     }
+
+    /// How long a closing connection waits for the other end to agree.
+    private static let farewell: TimeAmount = .seconds(1)
 
     /// The name in every manager's certificate.
     static let managerName = "swarm-manager"

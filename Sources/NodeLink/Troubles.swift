@@ -25,7 +25,8 @@ extension ControlError {
             self = .permissionDenied(error.message)
         case let error as RPCError where error.code == .unimplemented || error.code == .invalidArgument:
             self = .unimplemented(
-                error.message.isEmpty ? "the other manager runs a version that cannot do this: upgrade it" : error.message)
+                error.message.isEmpty
+                    ? "the other manager runs a version that cannot do this: upgrade it" : error.message)
         case let error as RPCError where error.code == .resourceExhausted: self = .invalidArgument(error.message)
         default: return nil
         }
@@ -50,7 +51,8 @@ enum Trouble {
             return error.connectionErrors.last.map { text(of: $0.error) } ?? "\(error)"
         case let error as IOError: return text(of: error)
         case ChannelError.connectTimeout(let limit):
-            return "no answer within \(limit.nanoseconds / 1_000_000_000) s: check the address, and that the port is open"
+            return
+                "no answer within \(limit.nanoseconds / 1_000_000_000) s: check the address, and that the port is open"
         case is CancellationError: return "this node is stopping"
         case is HandshakeTimeout: return "it did not complete the TLS handshake: is it an Apus manager?"
         case NIOSSLError.handshakeFailed, is NIOSSLExtraError, is BoringSSLError:
