@@ -48,9 +48,8 @@ conformance-record:  ## the journeys on dockerd's swarm mode, kept as transcript
 simulate:  ## SEED=n replays one story of the consensus; without it, fresh seeds until stopped
 	@scripts/simulate $(SEED)
 
-soak: build  ## SECONDS=600 of kills and cuts under a load that is checked
-	@lab/install
-	@scripts/soak $(SECONDS_TO_RUN)
+soak: build  ## FOR=600 seconds of kills and cuts under a load that is checked
+	@lab/install && scripts/soak $(FOR) $(SEED)
 
 bench: deps  ## create-to-running and memory, beside dockerd's swarm mode and plain `docker run`
 	@lab/install

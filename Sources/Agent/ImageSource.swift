@@ -30,7 +30,10 @@ actor ImageSource {
                     metadata: ["image": "\(reference)", "error": "\(error)"])
                 return
             }
-            guard Self.saysNoSuchImage(error) else { throw error }
+            // In dockerd's words whatever the registry said, which stands in this node's log.
+            log.warning(
+                "an image could not be pulled and is not there",
+                metadata: ["image": "\(reference)", "error": "\(error)"])
             throw EngineError(status: 404, message: "No such image: \(reference)", operation: error.operation)
         }
     }
@@ -55,13 +58,5 @@ actor ImageSource {
         } catch let error as EngineError where error.isNotFound {
             return false
         }
-    }
-
-    /// However a registry and an engine say that there is no such image, or that they do not tell.
-    static func saysNoSuchImage(_ error: EngineError) -> Bool {
-        let text = error.message.lowercased()
-        return error.isNotFound
-            || ["manifest unknown", "not found", "does not exist", "pull access denied", "no such image"]
-                .contains { text.contains($0) }
     }
 }

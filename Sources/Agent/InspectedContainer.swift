@@ -45,8 +45,8 @@ struct InspectedContainer {
                 guard let published = binding["HostPort"]?.string.flatMap({ Int($0) }) else { continue }
                 let port = Cluster.PortConfig(
                     transport: transport, target: target, published: published, mode: .host)
-                // Once for IPv4 and once for IPv6.
-                if !ports.contains(port) { ports.append(port) }
+                // One for IPv4 and one for IPv6, as swarm mode shows them.
+                ports.append(port)
             }
         }
         return ports.sorted { ($0.target, $0.published) < ($1.target, $1.published) }

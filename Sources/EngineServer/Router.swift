@@ -111,7 +111,9 @@ struct Call: Sendable {
         guard request.body.contains(where: { !" \t\r\n".utf8.contains($0) }) else {
             throw Refusal(400, "got EOF while reading request body")
         }
-        do { return try JSON(parsing: request.body) } catch { throw Refusal(400, "\(error)") }
+        do { return try JSON(parsing: request.body) } catch {
+            throw Refusal(400, error.offset == request.body.count ? "unexpected EOF" : "\(error)")
+        }
     }
 
     func filters(_ allowed: Set<String>) throws -> Filters {

@@ -45,6 +45,10 @@ struct InterfaceAddress: Sendable, Equatable {
 /// - Source: moby daemon/cluster/listen_addr.go.
 struct AddressResolver {
     static let defaultPort = 2377
+    private static let noListenAddress =
+        "listen address must be an IP address or network interface (with optional port number)"
+    private static let noAdvertiseAddress =
+        "advertise address must be a non-zero IP address or network interface (with optional port number)"
     /// Interfaces that engines make for containers: nobody else reaches a node there.
     private static let engineInterfaces = ["docker0", "docker_gwbridge"]
 
@@ -53,11 +57,10 @@ struct AddressResolver {
     /// - Returns: `host:port` to bind.
     func listenAddress(_ given: String) throws(AddressProblem) -> (host: String, port: Int) {
         guard let (host, port) = Self.split(given.isEmpty ? "0.0.0.0" : given, defaultPort: Self.defaultPort) else {
-            throw AddressProblem(
-                message: "listen address must be an IP address or network interface (with optional port number)")
+            throw AddressProblem(message: Self.noListenAddress)
         }
         if Self.isAddress(host) { return (host, port) }
-        return (try address(ofInterface: host), port)
+        return (try address(ofInterface: host, otherwise: Self.noListenAddress), port)
     }
 
     /// - Parameters:
@@ -69,15 +72,11 @@ struct AddressResolver {
         let text = given.isEmpty ? otherwise ?? "" : given
         if !text.isEmpty {
             guard let (host, port) = Self.split(text, defaultPort: listening.port) else {
-                throw AddressProblem(
-                    message:
-                        "advertise address must be a non-zero IP address or network interface (with optional port number)")
+                throw AddressProblem(message: Self.noAdvertiseAddress)
             }
-            guard Self.isAddress(host) else { return (try address(ofInterface: host), port) }
+            guard Self.isAddress(host) else { return (try address(ofInterface: host, otherwise: Self.noAdvertiseAddress), port) }
             guard !Self.isUnspecified(host) else {
-                throw AddressProblem(
-                    message:
-                        "advertise address must be a non-zero IP address or network interface (with optional port number)")
+                throw AddressProblem(message: Self.noAdvertiseAddress)
             }
             return (host, port)
         }
@@ -107,18 +106,15 @@ struct AddressResolver {
         engineInterfaces.contains(interface) || interface.hasPrefix("br-") || interface.hasPrefix("veth")
     }
 
-    private func address(ofInterface name: String) throws(AddressProblem) -> String {
+    /// - Parameter otherwise: what to say of a name that no interface has.
+    private func address(ofInterface name: String, otherwise: String) throws(AddressProblem) -> String {
         let all = interfaces.filter { $0.interface == name }
-        guard !all.isEmpty else {
-            // A word that is neither: an address with a typing error, or an interface that is not there.
-            throw AddressProblem(
-                message: name.contains(".") || name.contains(":")
-                    ? "must specify a valid IP address or interface name" : "no such interface")
-        }
+        guard !all.isEmpty else { throw AddressProblem(message: otherwise) }
         let addresses = all.filter { !$0.isIPv6 }.isEmpty ? all : all.filter { !$0.isIPv6 }
         if addresses.count > 1 {
             throw AddressProblem(
-                message: "interface \(name) has more than one IPv4 address (\(addresses[0].address) and \(addresses[1].address))")
+                message:
+                    "interface \(name) has more than one IPv4 address (\(addresses[0].address) and \(addresses[1].address))")
         }
         return addresses[0].address
     }

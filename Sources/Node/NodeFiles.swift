@@ -1,5 +1,6 @@
 import ClusterModel
 import Foundation
+import NodeLink
 
 /// What a node remembers of its swarm beside its certificates: where it listens and whom it can turn to.
 struct NodeRecord: Codable, Sendable, Equatable {
@@ -10,6 +11,8 @@ struct NodeRecord: Codable, Sendable, Equatable {
     var managers: [Dispatch.ManagerAddress]
     /// Its number among the managers; kept even while it is a worker, never used again after it left.
     var member: UInt64?
+    /// The managers at the time when it became one.
+    var firstPeers: [ManagerSeat.Place]?
 }
 
 /// The files under the data directory. A file is there whole or not at all: written aside, synced, renamed.

@@ -199,6 +199,7 @@ extension NodeLife: SwarmLife {
         try await checkIsOutside()
         let (listen, advertise, host) = try addresses(listen: request.listenAddress, advertise: request.advertiseAddress)
         guard !request.remoteAddresses.isEmpty else { throw .noRemoteAddress }
+        guard !request.joinToken.isEmpty else { throw .wrongJoinToken }
         guard JoinToken(parsing: request.joinToken) != nil else { throw .malformedJoinToken }
         phase = .pending(nil)
         do {
@@ -238,7 +239,8 @@ extension NodeLife: SwarmLife {
                     availability: request.availability)
             } catch {
                 switch error {
-                case .invalidArgument(let text): throw .invalid(text)
+                case .malformed(let text): throw .invalid(text)
+                case .invalidArgument: throw .wrongJoinToken
                 default: last = .failed("\(error)")
                 }
             }

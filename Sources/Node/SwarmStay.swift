@@ -128,14 +128,16 @@ actor SwarmStay {
         if let known = record.member {
             member = known
         } else {
-            member = try await takeSeat()
+            let seat = try await takeSeat()
+            member = seat.member
             record.member = member
+            record.firstPeers = seat.peers
             try files.write(record)
         }
         let role = try ManagerRole(
             settings: .init(
                 node: credentials.node, member: MemberID(member), listenAddress: record.listenAddress,
-                advertiseAddress: record.advertiseAddress),
+                advertiseAddress: record.advertiseAddress, firstPeers: record.firstPeers ?? []),
             disk: disk, tls: tls, log: log)
         manager = role
         defer { manager = nil }
@@ -143,12 +145,12 @@ actor SwarmStay {
     }
 
     /// Asks the managers in turn until the leader has made this node one of them.
-    private func takeSeat() async throws -> UInt64 {
+    private func takeSeat() async throws -> ManagerSeat {
         while true {
             for place in record.managers where place.node != credentials.node {
                 do {
                     return try await dialer.once(place.address) { [record] link in
-                        try await link.joinManagers(address: record.advertiseAddress).member
+                        try await link.joinManagers(address: record.advertiseAddress)
                     }
                 } catch is CancellationError {
                     throw CancellationError()

@@ -16,7 +16,11 @@ package enum CertificateAuthority {
     /// A new root.
     package static func makeTrust(now: Date = Date()) throws -> Cluster.Trust {
         let key = P256.Signing.PrivateKey()
-        let name = try DistinguishedName { CommonName("swarm-ca") }
+        // A printable string, as Go writes it: tools compare the issuer's bytes.
+        let name = try DistinguishedName([
+            RelativeDistinguishedName(
+                .init(type: .RDNAttributeType.commonName, printableString: "swarm-ca"))
+        ])
         let certificate = try Certificate(
             version: .v3, serialNumber: .init(), publicKey: .init(key.publicKey),
             notValidBefore: now.addingTimeInterval(-backdating), notValidAfter: now.addingTimeInterval(rootLifetime),

@@ -29,6 +29,20 @@ package struct JoinToken: Sendable, Equatable {
         return "SWMTKN-1-\(digest(of: serializer.serializedBytes))-\(secretText)"
     }
 
+    /// The digest as people compare digests: 64 hexadecimal digits.
+    var rootDigestInHex: String {
+        var bytes = [UInt8](repeating: 0, count: 32)
+        for digit in rootDigest {
+            var carry = Int(String(digit), radix: 36)!
+            for place in bytes.indices.reversed() {
+                carry += Int(bytes[place]) * 36
+                bytes[place] = UInt8(truncatingIfNeeded: carry)
+                carry >>= 8
+            }
+        }
+        return bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
     func matches(rootDER: [UInt8]) -> Bool { Self.digest(of: rootDER) == rootDigest }
 
     /// 256 bits as 50 base-36 digits.

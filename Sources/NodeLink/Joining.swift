@@ -21,7 +21,7 @@ package enum Joining {
     package static func join(
         remote: String, token: String, availability: Cluster.Availability
     ) async throws(ControlError) -> (NodeCredentials, [Dispatch.ManagerAddress]) {
-        guard let parsed = JoinToken(parsing: token) else { throw .invalidArgument("invalid join token") }
+        guard let parsed = JoinToken(parsing: token) else { throw .malformed("invalid join token") }
         let context: NIOSSLContext
         let csr: String
         let key: String
@@ -66,7 +66,7 @@ package enum Joining {
                 throw CancellationError()
             }
         } catch {
-            if let refusal = verdict.refusal.withLock({ $0 }) { throw .invalidArgument(refusal) }
+            if let refusal = verdict.refusal.withLock({ $0 }) { throw .malformed(refusal) }
             throw ControlError(verdictIn: error) ?? .unreachable(remote, error)
         }
         let grant = try CertificateGrant(answer)
@@ -98,8 +98,7 @@ package enum Joining {
                 return "the other end did not show its swarm's root certificate: it is not an Apus manager"
             }
             guard let rootDER = try chain.dropFirst().map({ try $0.toDERBytes() }).first(where: token.matches) else {
-                return
-                    "remote CA does not match fingerprint: the join token is for another swarm. Get the right one with `docker swarm join-token`"
+                return "remote CA does not match fingerprint. Expected: \(token.rootDigestInHex)"
             }
             let root = try Certificate(derEncoded: rootDER)
             let leaf = try Certificate(derEncoded: try chain[0].toDERBytes())

@@ -145,8 +145,10 @@ package final class LinkClient: Sendable {
             try await stub.joinManagers(.with { $0.address = own }, options: options)
         }
         if answer.hasRefusal { throw Wire.error(answer.refusal) }
-        let members = try? Wire.read([ManagerSeat.Member].self, from: answer.members)
-        return ManagerSeat(member: answer.member, members: members ?? [])
+        guard let peers = try? Wire.read([ManagerSeat.Place].self, from: answer.peers) else {
+            throw .unknown("the manager's answer cannot be read: do both run the same version of apusd?")
+        }
+        return ManagerSeat(member: answer.member, peers: peers)
     }
 
     package func leaveManagers(timeout: Duration = .seconds(10)) async throws(ControlError) {

@@ -39,25 +39,23 @@ package struct CertificateGrant: Sendable {
 package struct ManagerSeat: Sendable, Equatable {
     /// The number under which the node takes part in the consensus.
     package var member: UInt64
-    /// Whom it finds there, so that it can answer the first of them that speaks to it.
-    package var members: [Member]
+    /// The managers now: the new one must be able to answer them before its log tells it who they are.
+    package var peers: [Place]
 
-    package struct Member: Sendable, Equatable, Codable {
-        package var id: UInt64
+    package struct Place: Sendable, Equatable, Codable {
+        package var member: UInt64
         /// `host:port`.
         package var address: String
-        package var node: Cluster.ID<Cluster.Node>
 
-        package init(id: UInt64, address: String, node: Cluster.ID<Cluster.Node>) {
-            self.id = id
+        package init(member: UInt64, address: String) {
+            self.member = member
             self.address = address
-            self.node = node
         }
     }
 
-    package init(member: UInt64, members: [Member] = []) {
+    package init(member: UInt64, peers: [Place]) {
         self.member = member
-        self.members = members
+        self.peers = peers
     }
 }
 

@@ -36,10 +36,10 @@ struct LinkService: Apus_V1_Link.SimpleServiceProtocol {
     func joinManagers(request: Apus_V1_SeatAsk, context: ServerContext) async throws -> Apus_V1_SeatAnswer {
         do {
             let seat = try await handler.joinManagers(address: request.address, from: try caller())
-            let members = try Wire.write(seat.members)
+            let peers = try Wire.write(seat.peers)
             return .with {
                 $0.member = seat.member
-                $0.members = members
+                $0.peers = peers
             }
         } catch let error as ControlError {
             return .with { $0.refusal = Wire.refusal(error) }

@@ -27,7 +27,7 @@ extension ControlError {
             self = .unimplemented(
                 error.message.isEmpty
                     ? "the other manager runs a version that cannot do this: upgrade it" : error.message)
-        case let error as RPCError where error.code == .resourceExhausted: self = .invalidArgument(error.message)
+        case let error as RPCError where error.code == .resourceExhausted: self = .malformed(error.message)
         default: return nil
         }
     }

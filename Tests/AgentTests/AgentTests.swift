@@ -57,13 +57,6 @@ struct WorkerTests {
         #expect(node.plugins.map { "\($0.type)/\($0.name)" } == ["Log/syslog", "Network/bridge", "Network/overlay", "Volume/local"])
     }
 
-    @Test func `says that there is no such image in many ways`() {
-        for text in ["manifest for x:y not found: manifest unknown", "pull access denied for x, repository does not exist"] {
-            #expect(ImageSource.saysNoSuchImage(EngineError(status: 200, message: text, operation: "pull image")))
-        }
-        #expect(!ImageSource.saysNoSuchImage(EngineError(status: 500, message: "dial tcp: timeout", operation: "pull image")))
-    }
-
     /// Against a real engine, where there is one: `APUS_TEST_ENGINE=/path/docker.sock`, with an image `bb:latest` that
     /// has `sleep`.
     @Test(.enabled(if: engineSocket != nil), .timeLimit(.minutes(1)))

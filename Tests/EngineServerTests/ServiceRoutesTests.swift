@@ -103,7 +103,7 @@ struct ServiceRoutesTests {
         }
         #expect(
             spec.document == """
-                {"Name":"x","TaskTemplate":{"ContainerSpec":{"Image":"a"},"ForceUpdate":0,"Runtime":"container"},\
+                {"Name":"x","TaskTemplate":{"ContainerSpec":{"Image":"a","Isolation":"default"},"ForceUpdate":0,"Runtime":"container"},\
                 "Labels":{},"Mode":{"Replicated":{"Replicas":1}}}
                 """)
         #expect(spec.mode == .replicated(1))

@@ -61,6 +61,13 @@ struct TokenTests {
         #expect(!token.matches(rootDER: try PEMDocument(pemString: try Realm().trust.rootCertificate).derBytes))
     }
 
+    @Test func `shows its digest as the one of the root certificate`() throws {
+        let realm = try Realm()
+        let token = JoinToken(parsing: try JoinToken.text(rootPEM: realm.trust.rootCertificate, secret: 1))!
+        let digest = SHA256.hash(data: try PEMDocument(pemString: realm.trust.rootCertificate).derBytes)
+        #expect("SHA256 digest: \(token.rootDigestInHex)" == "\(digest)")
+    }
+
     @Test(
         "is not what has another form",
         arguments: [

@@ -42,7 +42,7 @@ struct AddressesTests {
     @Test(
         "is refused in swarm mode's words",
         arguments: [
-            ("eth9", "no such interface"),
+            ("eth9", "advertise address must be a non-zero IP address or network interface (with optional port number)"),
             ("0.0.0.0", "advertise address must be a non-zero IP address or network interface (with optional port number)"),
             ("1.2.3.4:x", "advertise address must be a non-zero IP address or network interface (with optional port number)"),
         ])

@@ -15,6 +15,7 @@ public struct ClusterStore: Sendable {
     private var taskTable = Table<Cluster.Task>()
     /// The revisions of each service, oldest first.
     private var revisionTable: TreeDictionary<Cluster.ID<Cluster.Service>, [Cluster.Revision]> = [:]
+    /// By the name in small letters: two names that differ in case alone are one to swarm mode.
     private var servicesByName: TreeDictionary<String, Cluster.ID<Cluster.Service>> = [:]
     private var tasksByService = Index<Cluster.Service, Cluster.Task>()
     private var tasksByNode = Index<Cluster.Node, Cluster.Task>()
@@ -41,7 +42,7 @@ extension ClusterStore {
     public func node(_ id: Cluster.ID<Cluster.Node>) -> Cluster.Node? { nodeTable[id] }
     public func service(_ id: Cluster.ID<Cluster.Service>) -> Cluster.Service? { serviceTable[id] }
     public func task(_ id: Cluster.ID<Cluster.Task>) -> Cluster.Task? { taskTable[id] }
-    public func service(named name: String) -> Cluster.Service? { servicesByName[name].flatMap { serviceTable[$0] } }
+    public func service(named name: String) -> Cluster.Service? { servicesByName[name.lowercased()].flatMap { serviceTable[$0] } }
 
     public func revisions(of service: Cluster.ID<Cluster.Service>) -> [Cluster.Revision] {
         revisionTable[service] ?? []
@@ -98,13 +99,15 @@ extension ClusterStore {
         case .putService(var service):
             service.meta.touch(index, now)
             let old = serviceTable.put(service, service.id)
-            if let name = revision(service.current, of: service.id)?.spec.name { servicesByName[name] = service.id }
+            if let name = revision(service.current, of: service.id)?.spec.name {
+                servicesByName[name.lowercased()] = service.id
+            }
             return [.service(old: old, new: service)]
 
         case .removeService(let id):
             guard let old = serviceTable.remove(id) else { return [] }
-            for revision in revisions(of: id) where servicesByName[revision.spec.name] == id {
-                servicesByName[revision.spec.name] = nil
+            for name in revisions(of: id).map({ $0.spec.name.lowercased() }) where servicesByName[name] == id {
+                servicesByName[name] = nil
             }
             // Tasks that are still ending need their revision: it goes with the last of them.
             if tasksByService[id].isEmpty { revisionTable[id] = nil }

@@ -45,10 +45,6 @@ struct ServiceSpecTests {
                 #"ContainerSpec: "A B" is not a valid repository/tag"#
             ),
             (
-                #"{"Name":"a",\#(container),"Mode":{"Replicated":{"Replicas":-1}}}"#,
-                "Number of replicas must be non-negative"
-            ),
-            (
                 #"{"Name":"a","TaskTemplate":{"ContainerSpec":{"Image":"x","Mounts":[{"Target":"/d"},{"Target":"/d"}]}}}"#,
                 "ContainerSpec: duplicate mount point: /d"
             ),
@@ -70,6 +66,19 @@ struct ServiceSpecTests {
         ] as [(String, String)])
     func refused(json: String, message: String) throws {
         #expect(throws: ControlError.invalidArgument(message)) { try Self.parse(json) }
+    }
+
+    @Test(
+        "is no spec at all, in the words with which dockerd reads",
+        arguments: [
+            (#"{"Name":"a"}"#, "mismatched Runtime and *Spec fields"),
+            (#"{"Name":"a",\#(container),"Mode":{"Replicated":{},"Global":{}}}"#, "must specify only one service mode"),
+            (#"{"Name":"a",\#(container),"UpdateConfig":{"Order":"odd"}}"#, "unrecognized update order odd"),
+            (#"{"Name":7}"#, "json: cannot unmarshal number into Go struct field ServiceSpec.Name of type string"),
+            ("[]", "json: cannot unmarshal array into Go value of type swarm.ServiceSpec"),
+        ] as [(String, String)])
+    func malformed(json: String, message: String) throws {
+        #expect(throws: ControlError.malformed(message)) { try Self.parse(json) }
     }
 
     @Test(

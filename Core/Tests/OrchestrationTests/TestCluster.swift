@@ -17,6 +17,8 @@ struct TestCluster {
     private(set) var changesInLastStep = 0
     /// What becomes of a task that starts; by default it runs.
     var outcome: (Cluster.Task) -> Cluster.Task.State = { _ in .running }
+    /// Workers reject every task as soon as they look at it.
+    var rejectsWhilePreparing = false
     /// Nodes whose workers say nothing.
     var silent: Set<String> = []
     private var ids: IDSource
@@ -163,6 +165,7 @@ struct TestCluster {
         guard !task.status.state.isTerminal else { return nil }
         let state: Cluster.Task.State =
             switch task.desired {
+            case ...Task.State.running where rejectsWhilePreparing: .rejected
             case .ready: .ready
             case ...Task.State.running: outcome(task)
             default: .shutdown

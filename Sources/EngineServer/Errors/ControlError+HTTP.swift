@@ -18,6 +18,7 @@ struct Refusal: Error, Equatable {
         switch error {
         case let refusal as Refusal: self = refusal
         case let error as LifeError: self.init(error.status, error.description)
+        case ControlError.malformed(let text): self.init(400, text)
         case let error as ControlError: self.init(error.status, "rpc error: code = \(error.code) desc = \(error)")
         case let error as WordError: self.init(400, error.description)
         case let error as EngineUnreachable: self.init(503, error.description)
@@ -33,7 +34,7 @@ extension ControlError {
     /// - Source: moby api/server/httpstatus/status.go, the mapping of gRPC codes.
     var status: Int {
         switch self {
-        case .invalidArgument, .failedPrecondition: 400
+        case .invalidArgument, .malformed, .failedPrecondition: 400
         case .unauthenticated: 401
         case .permissionDenied: 403
         case .notFound: 404

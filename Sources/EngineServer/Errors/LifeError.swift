@@ -88,7 +88,8 @@ extension LifeError: CustomStringConvertible {
             Use the "docker info" command to see the current swarm status of your node.
             """
         case .malformedJoinToken: "invalid join token"
-        case .wrongJoinToken: "A valid join token is necessary to join this cluster"
+        case .wrongJoinToken:
+            "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster"
         case .noRemoteAddress: "at least 1 RemoteAddr is required to join"
         case .managerLeaves(let how):
             "You are attempting to leave the swarm on a node that is participating as a manager. " + how.words
@@ -116,7 +117,7 @@ extension LifeError.ManagerLeaves {
             Removing this node leaves \(remaining) managers out of \(managers). \
             Without a Raft quorum your swarm will be inaccessible. 
             """ + lastWords
-        case .withQuorum: "Doing so may lose the consensus of your cluster. " + lastWords
+        case .withQuorum: lastWords
         }
     }
 }

@@ -22,7 +22,7 @@ extension Router {
     }
 
     func createService(_ call: Call) async throws -> Response {
-        let spec = try serviceSpec(call)
+        let spec = try newServiceSpec(call)
         let reply = try await life.cluster().submit(.createService(spec, registryAuth: registryAuth(call)))
         var answer: JSON = ["ID": .string(reply.created ?? "")]
         if !reply.warnings.isEmpty { answer["Warnings"] = JSON(reply.warnings) }
@@ -79,12 +79,16 @@ extension Router {
     // MARK: Reading what was asked for
 
     private func serviceSpec(_ call: Call) throws -> Cluster.ServiceSpec {
-        let document = ServiceDocument.filled(try call.document())
-        do { return try Cluster.ServiceSpec(parsing: document) } catch {
-            // What is wrong with the document's types was found by this node, before the cluster saw it.
-            if case .invalidArgument(let text) = error, text.hasPrefix("json: ") { throw Refusal(400, text) }
-            throw error
+        try Cluster.ServiceSpec(parsing: ServiceDocument.filled(try call.document()))
+    }
+
+    /// A service may come without a name; then it is given one, as dockerd does.
+    private func newServiceSpec(_ call: Call) throws -> Cluster.ServiceSpec {
+        var document = ServiceDocument.filled(try call.document())
+        if case .object = document, document["Name"] == nil || document["Name"] == "" {
+            document["Name"] = .string(ServiceNames.random())
         }
+        return try Cluster.ServiceSpec(parsing: document)
     }
 
     /// Credentials as the client sent them; nil for none. `{}` in base64 is what a CLI without a login sends.

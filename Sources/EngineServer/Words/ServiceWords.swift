@@ -15,7 +15,7 @@ extension ClusterWords {
         if let previous = service.previous, let revision = store.revision(previous, of: service.id) {
             words["PreviousSpec"] = document(revision.spec.document)
         }
-        var shown: JSON = ["Spec": endpoint]
+        var shown: JSON = ["Spec": revision?.spec.ports.isEmpty == false ? endpoint : [:]]
         if let ports = revision?.spec.ports, !ports.isEmpty { shown["Ports"] = .array(ports.map(port)) }
         words["Endpoint"] = shown
         if let update = service.update { words["UpdateStatus"] = self.update(update) }
@@ -63,6 +63,10 @@ enum ServiceDocument {
         if spec["Labels"] == nil { spec["Labels"] = [:] }
         if var task = spec["TaskTemplate"], case .object = task {
             if task["ForceUpdate"] == nil { task["ForceUpdate"] = 0 }
+            if var container = task["ContainerSpec"], case .object = container, container["Isolation"] == nil {
+                container["Isolation"] = "default"
+                task["ContainerSpec"] = container
+            }
             if task["Runtime"] == nil || task["Runtime"] == "" { task["Runtime"] = "container" }
             spec["TaskTemplate"] = task
         }

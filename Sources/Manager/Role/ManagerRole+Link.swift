@@ -59,7 +59,11 @@ extension ManagerRole: LinkHandler {
             if known == nil {
                 try await driver.change(.addLearner(Member(id: member, address: address, isLearner: true, context: context)))
             }
-            return ManagerSeat(member: member.rawValue)
+            return ManagerSeat(
+                member: member.rawValue,
+                peers: driver.status.membership.members.filter { $0.id != member }.map {
+                    .init(member: $0.id.rawValue, address: $0.address)
+                })
         } catch {
             throw .unavailable("the managers are just changing: \(error). Try again")
         }

@@ -16,10 +16,14 @@ package final class ManagerRole: Sendable {
         package var listenAddress: String
         /// Where others dial it, `host:port`.
         package var advertiseAddress: String
+        /// Those whom a new member answers before its log tells it who they are.
+        package var firstPeers: [ManagerSeat.Place]
 
         package init(
-            node: Cluster.ID<Cluster.Node>, member: MemberID, listenAddress: String, advertiseAddress: String
+            node: Cluster.ID<Cluster.Node>, member: MemberID, listenAddress: String, advertiseAddress: String,
+            firstPeers: [ManagerSeat.Place]
         ) {
+            self.firstPeers = firstPeers
             self.node = node
             self.member = member
             self.listenAddress = listenAddress
@@ -44,7 +48,7 @@ package final class ManagerRole: Sendable {
         self.tls = tls
         self.log = log
         office = Office(log: log)
-        let peers = PeerLinks(member: settings.member, tls: tls, log: log)
+        let peers = PeerLinks(member: settings.member, firstPeers: settings.firstPeers, tls: tls, log: log)
         self.peers = peers
         var random = SystemRandomNumberGenerator()
         let machine = RaftMachine(

@@ -18,14 +18,17 @@ final class PeerLinks: RaftTransport {
     }
 
     private let member: MemberID
+    /// Held from the start and for as long as this runs: the membership that a log in the making shows may be an old one.
+    private let firstPeers: [Member]
     private let tls: TLSState
     private let log: Logger
     private let state = Mutex(State())
     private let (memberships, membershipWriter) = AsyncStream.makeStream(
         of: Membership.self, bufferingPolicy: .bufferingNewest(1))
 
-    init(member: MemberID, tls: TLSState, log: Logger) {
+    init(member: MemberID, firstPeers: [ManagerSeat.Place], tls: TLSState, log: Logger) {
         self.member = member
+        self.firstPeers = firstPeers.map { Member(id: MemberID($0.member), address: $0.address) }
         self.tls = tls
         self.log = log
     }
@@ -56,7 +59,8 @@ final class PeerLinks: RaftTransport {
         await withDiscardingTaskGroup { group in
             var running: [MemberID: Task<Void, Never>] = [:]
             for await membership in memberships {
-                for member in membership.members where member.id != self.member {
+                let wanted = membership.members + firstPeers.filter { !membership.contains($0.id) }
+                for member in wanted where member.id != self.member {
                     if state.withLock({ $0.peers[member.id]?.address }) == member.address { continue }
                     running.removeValue(forKey: member.id)?.cancel()
                     let link = makeLink(to: member)
@@ -69,7 +73,7 @@ final class PeerLinks: RaftTransport {
                         await withTaskCancellationHandler { await life.value } onCancel: { life.cancel() }
                     }
                 }
-                for gone in running.keys where !membership.contains(gone) {
+                for gone in running.keys where !wanted.contains(where: { $0.id == gone }) {
                     running.removeValue(forKey: gone)?.cancel()
                     state.withLock { $0.peers[gone] = nil }
                 }

@@ -176,8 +176,8 @@ nonisolated struct Apus_V1_SeatAnswer: Sendable {
   /// Clears the value of `refusal`. Subsequent reads from it will return its default value.
   mutating func clearRefusal() {self._refusal = nil}
 
-  /// Those that are members already.
-  var members: Data = Data()
+  /// Whom the new member answers before its log tells it who its peers are.
+  var peers: Data = Data()
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -503,7 +503,7 @@ nonisolated extension Apus_V1_SeatAsk: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension Apus_V1_SeatAnswer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".SeatAnswer"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}member\0\u{1}refusal\0\u{1}members\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}member\0\u{1}refusal\0\u{1}peers\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -513,7 +513,7 @@ nonisolated extension Apus_V1_SeatAnswer: SwiftProtobuf.Message, SwiftProtobuf._
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.member) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._refusal) }()
-      case 3: try { try decoder.decodeSingularBytesField(value: &self.members) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.peers) }()
       default: break
       }
     }
@@ -530,8 +530,8 @@ nonisolated extension Apus_V1_SeatAnswer: SwiftProtobuf.Message, SwiftProtobuf._
     try { if let v = self._refusal {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
-    if !self.members.isEmpty {
-      try visitor.visitSingularBytesField(value: self.members, fieldNumber: 3)
+    if !self.peers.isEmpty {
+      try visitor.visitSingularBytesField(value: self.peers, fieldNumber: 3)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -539,7 +539,7 @@ nonisolated extension Apus_V1_SeatAnswer: SwiftProtobuf.Message, SwiftProtobuf._
   static func ==(lhs: Apus_V1_SeatAnswer, rhs: Apus_V1_SeatAnswer) -> Bool {
     if lhs.member != rhs.member {return false}
     if lhs._refusal != rhs._refusal {return false}
-    if lhs.members != rhs.members {return false}
+    if lhs.peers != rhs.peers {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -6,6 +6,8 @@
 /// - Source: the codes of google.golang.org/grpc/codes as swarmkit uses them; the words of `docs/compatibility.md`.
 public enum ControlError: Error, Sendable, Equatable, Codable {
     case invalidArgument(String)
+    /// What cannot even be read as a request. Clients are told without a code, as by dockerd before it asks the cluster.
+    case malformed(String)
     case failedPrecondition(String)
     case notFound(kind: String, reference: String)
     case alreadyExists(String)
@@ -25,7 +27,7 @@ public enum ControlError: Error, Sendable, Equatable, Codable {
     /// The name of the code, as the clients' texts show it.
     public var code: String {
         switch self {
-        case .invalidArgument: "InvalidArgument"
+        case .invalidArgument, .malformed: "InvalidArgument"
         case .failedPrecondition: "FailedPrecondition"
         case .notFound: "NotFound"
         case .alreadyExists: "AlreadyExists"
@@ -43,7 +45,7 @@ extension ControlError: CustomStringConvertible {
     /// The message without its code.
     public var description: String {
         switch self {
-        case .invalidArgument(let text), .failedPrecondition(let text), .alreadyExists(let text),
+        case .invalidArgument(let text), .malformed(let text), .failedPrecondition(let text), .alreadyExists(let text),
             .permissionDenied(let text), .unauthenticated(let text), .unimplemented(let text),
             .unavailable(let text), .unknown(let text):
             text

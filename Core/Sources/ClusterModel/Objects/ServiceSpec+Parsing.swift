@@ -8,16 +8,18 @@ extension Cluster.ServiceSpec {
     /// - Source: swarmkit manager/controlapi/service.go `validateServiceSpec`; moby daemon/cluster/convert/service.go.
     public init(parsing document: JSON) throws(ControlError) {
         guard case .object = document else {
-            throw .invalidArgument("json: cannot unmarshal \(document.kind) into Go value of type swarm.ServiceSpec")
+            throw .malformed("json: cannot unmarshal \(document.kind) into Go value of type swarm.ServiceSpec")
         }
         let root = SpecField(document, at: "ServiceSpec")
         let task = root.member("TaskTemplate")
         let container = task.member("ContainerSpec")
 
         name = try root.string("Name") ?? ""
-        try Self.check(name: name)
         labels = try root.strings("Labels")
         mode = try Self.mode(root)
+        update = try Self.updateConfig(root.member("UpdateConfig"), mayBeNegative: false)
+        rollback = try Self.updateConfig(root.member("RollbackConfig"), mayBeNegative: true)
+        restart = try Self.restart(task.member("RestartPolicy"))
 
         if try task.string("Runtime") ?? "container" != "container" || task.member("PluginSpec").exists {
             throw .unimplemented("plugins as services are not supported: run the image as a container instead")
@@ -25,7 +27,8 @@ extension Cluster.ServiceSpec {
         if task.member("NetworkAttachmentSpec").exists {
             throw .unimplemented("network attachments are not supported yet")
         }
-        guard container.exists else { throw .invalidArgument("ContainerSpec: missing in service spec") }
+        guard container.exists else { throw .malformed("mismatched Runtime and *Spec fields") }
+        try Self.check(name: name)
         image = try container.string("Image") ?? ""
         guard !image.isEmpty else { throw .invalidArgument("ContainerSpec: image reference must be provided") }
         guard ImageReference.isValid(image) else {
@@ -62,9 +65,6 @@ extension Cluster.ServiceSpec {
             throw .unimplemented("networks of services are not supported yet: publish ports in mode=host")
         }
 
-        restart = try Self.restart(task.member("RestartPolicy"))
-        update = try Self.updateConfig(root.member("UpdateConfig"))
-        rollback = try Self.updateConfig(root.member("RollbackConfig"))
         self.document = document.text
         // A change of the published ports replaces tasks too: their containers carry them.
         template = (document["TaskTemplate"] ?? .null).text + (document["EndpointSpec"]?["Ports"] ?? .null).text
@@ -89,12 +89,19 @@ extension Cluster.ServiceSpec {
 
     private static func mode(_ root: SpecField) throws(ControlError) -> Cluster.ServiceMode {
         let mode = root.member("Mode")
+        guard ["Replicated", "Global", "ReplicatedJob", "GlobalJob"].count(where: { mode.member($0).exists }) <= 1 else {
+            throw .malformed("must specify only one service mode")
+        }
         if mode.member("Global").exists { return .global }
         for job in ["ReplicatedJob", "GlobalJob"] where mode.member(job).exists {
             throw .unimplemented("services of mode \(job) are not supported yet: use --mode replicated or global")
         }
         let replicas = try mode.member("Replicated").int("Replicas") ?? 1
-        guard replicas >= 0 else { throw .invalidArgument("Number of replicas must be non-negative") }
+        guard replicas >= 0 else {
+            throw .malformed(
+                "json: cannot unmarshal number \(replicas) into Go struct field ReplicatedService.Mode.Replicated.Replicas of type uint64"
+            )
+        }
         guard replicas <= 1_000_000 else {
             throw .invalidArgument("Number of replicas must be 1000000 or fewer: \(replicas) were asked for")
         }
@@ -122,6 +129,9 @@ extension Cluster.ServiceSpec {
                 throw .invalidArgument("ContainerSpec: \(field) in HealthConfig cannot be less than 1ms")
             }
         }
+        if let retries = try health.int("Retries"), retries < 0 {
+            throw .invalidArgument("ContainerSpec: Retries in HealthConfig cannot be negative")
+        }
     }
 
     private static func check(resources: SpecField) throws(ControlError) {
@@ -144,7 +154,11 @@ extension Cluster.ServiceSpec {
     private static func ports(_ endpoint: SpecField) throws(ControlError) -> [Cluster.PortConfig] {
         var ports: [Cluster.PortConfig] = []
         var published: Set<String> = []
-        let isRoundRobin = try endpoint.string("Mode") == "dnsrr"
+        let resolution = try endpoint.string("Mode") ?? ""
+        guard ["", "vip", "dnsrr"].contains(resolution) else {
+            throw .malformed("invalid resolution mode: \"\(resolution)\"")
+        }
+        let isRoundRobin = resolution == "dnsrr"
         for json in endpoint.json?["Ports"]?.array ?? [] {
             let field = SpecField(json, at: "PortConfig")
             guard let transport = Cluster.PortConfig.Transport(rawValue: try field.string("Protocol") ?? "tcp") else {
@@ -183,7 +197,7 @@ extension Cluster.ServiceSpec {
         var policy = Cluster.RestartPolicy()
         if let text = try field.string("Condition"), !text.isEmpty {
             guard let condition = Cluster.RestartPolicy.Condition(rawValue: text) else {
-                throw .invalidArgument("invalid RestartCondition: \"\(text)\": it is none, on-failure or any")
+                throw .malformed("invalid RestartCondition: \"\(text)\"")
             }
             policy.condition = condition
         }
@@ -199,19 +213,22 @@ extension Cluster.ServiceSpec {
         return policy
     }
 
-    private static func updateConfig(_ field: SpecField) throws(ControlError) -> Cluster.UpdateConfig {
+    /// - Parameter mayBeNegative: swarmkit checks the times of an update, and not those of a rollback.
+    private static func updateConfig(
+        _ field: SpecField, mayBeNegative: Bool
+    ) throws(ControlError) -> Cluster.UpdateConfig {
         var config = Cluster.UpdateConfig()
         guard field.exists else { return config }
         config.parallelism = Int(try field.int("Parallelism") ?? 0)
         config.delay = try field.int("Delay") ?? 0
-        guard config.delay >= 0 else { throw .invalidArgument("TaskSpec: update-delay cannot be negative") }
+        guard mayBeNegative || config.delay >= 0 else { throw .invalidArgument("TaskSpec: update-delay cannot be negative") }
         if let monitor = try field.int("Monitor") {
-            guard monitor >= 0 else { throw .invalidArgument("TaskSpec: update-monitor cannot be negative") }
+            guard mayBeNegative || monitor >= 0 else { throw .invalidArgument("TaskSpec: update-monitor cannot be negative") }
             if monitor > 0 { config.monitor = monitor }
         }
         if let text = try field.string("FailureAction"), !text.isEmpty {
             guard let action = Cluster.UpdateConfig.FailureAction(rawValue: text) else {
-                throw .invalidArgument("unrecognized update failure action \(text)")
+                throw .malformed("unrecognized update failure action \(text)")
             }
             config.failureAction = action
         }
@@ -221,7 +238,7 @@ extension Cluster.ServiceSpec {
         }
         if let text = try field.string("Order"), !text.isEmpty {
             guard let order = Cluster.UpdateConfig.Order(rawValue: text) else {
-                throw .invalidArgument("unrecognized update order \(text)")
+                throw .malformed("unrecognized update order \(text)")
             }
             config.order = order
         }
@@ -244,7 +261,7 @@ struct SpecField {
     func member(_ name: String) -> SpecField { SpecField(json?[name], at: "\(path).\(name)") }
 
     private func wrong(_ value: JSON, _ name: String, _ type: String) -> ControlError {
-        .invalidArgument("json: cannot unmarshal \(value.kind) into Go struct field \(path).\(name) of type \(type)")
+        .malformed("json: cannot unmarshal \(value.kind) into Go struct field \(path).\(name) of type \(type)")
     }
 
     func string(_ name: String) throws(ControlError) -> String? {

@@ -43,10 +43,10 @@ enum ServiceRequests {
                 state: .rollbackStarted, startedAt: draft.now, message: "manually requested rollback")
 
         case .spec(let spec):
-            guard spec.name == current.spec.name else { throw .unknown("renaming services is not supported") }
+            guard spec.name == current.spec.name else { throw .unimplemented("renaming services is not supported") }
             switch (spec.mode, current.spec.mode) {
             case (.replicated, .replicated), (.global, .global): break
-            default: throw .unknown("service mode change is not allowed")
+            default: throw .unimplemented("service mode change is not allowed")
             }
             let auth: String? =
                 switch registryAuth {

@@ -13,9 +13,19 @@ enum Restarts {
         for slot in slots.ordered {
             for task in slots.wanted(slot) {
                 if task.status.state.isTerminal, task.status.state != .orphaned {
+                    // It came to nothing before its own delay was over: the next one waits for that first. Otherwise
+                    // an image that does not exist would be asked for as fast as registries answer.
+                    if task.desired == .ready, let moment = task.startNotBefore, moment > draft.now {
+                        alarm.ring(at: moment)
+                        continue
+                    }
                     replace(task, in: slot, slots, draft: &draft)
                 } else if !hasPlace(task, slots, in: draft.store) {
-                    draft.change(task) { $0.desired = .shutdown }
+                    let rejection = noLongerFits(task, slots, in: draft.store) ? rejection(of: task, at: draft.now) : nil
+                    draft.change(task) {
+                        $0.desired = .shutdown
+                        if let rejection { $0.status = rejection }
+                    }
                     // A global service follows its nodes: `Population` decides whether this one still counts.
                     guard case .number = slot, slots.wanted(slot).count == 1 else { continue }
                     draft.make(.putTask(slots.newTask(in: slot, desired: .ready, draft: &draft)))
@@ -79,7 +89,24 @@ enum Restarts {
         guard let node = store.node(id) else { return false }
         // A node of which nothing was heard yet, after a change of leader, is given its time.
         return node.status.state != .down && node.spec.availability != .drain
-            && (!slots.isCurrent(task) || slots.spec.constraints.allSatisfy { $0.matches(node) })
+            && !noLongerFits(task, slots, in: store)
+    }
+
+    /// The node changed, and the service's constraints do not allow it any more.
+    ///
+    /// - Source: swarmkit manager/orchestrator/constraintenforcer.
+    private static func noLongerFits(_ task: Cluster.Task, _ slots: ServiceSlots, in store: ClusterStore) -> Bool {
+        guard let node = task.node.flatMap(store.node), slots.isCurrent(task) else { return false }
+        return !slots.spec.constraints.allSatisfy { $0.matches(node) }
+    }
+
+    private static func rejection(of task: Cluster.Task, at now: Cluster.Timestamp) -> Cluster.TaskStatus {
+        var status = task.status
+        status.state = .rejected
+        status.timestamp = now
+        status.message = "task rejected by constraint enforcer"
+        status.error = "assigned node no longer meets constraints"
+        return status
     }
 
     /// It may still run: it was started somewhere, has not ended, and its node is not known to be lost.

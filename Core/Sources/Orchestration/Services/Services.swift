@@ -113,7 +113,9 @@ enum Removal {
                 draft.make(.removeTask(task.id))
             }
             let history = tasks.filter { $0.desired > .running && $0.desired != .remove && isOver($0, in: draft.store) }
-            for task in history.dropLast(max(0, kept)) { draft.make(.removeTask(task.id)) }
+            // The limit counts the task that is wanted now, too.
+            let room = max(0, kept - (slots.wanted(slot).isEmpty ? 0 : 1))
+            for task in history.dropLast(room) { draft.make(.removeTask(task.id)) }
         }
     }
 

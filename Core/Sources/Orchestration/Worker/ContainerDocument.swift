@@ -79,7 +79,6 @@ public enum ContainerDocument {
             host["LogConfig"] = ["Type": driver["Name"] ?? "", "Config": driver["Options"] ?? [:]]
         }
         publish(assignment.ports, &body, &host)
-        host["RestartPolicy"] = ["Name": "no"]
         body["HostConfig"] = host
         return body
     }

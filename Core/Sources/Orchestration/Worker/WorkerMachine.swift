@@ -300,11 +300,10 @@ extension WorkerMachine {
     private mutating func end(_ task: TaskID, _ exitCode: Int, _ text: String, _ now: Cluster.Timestamp) {
         guard !entries[task]!.status.state.isTerminal else { return }
         if let container = entries[task]!.container {
-            let pid = entries[task]!.status.container?.pid ?? 0
-            entries[task]!.status.container = .init(id: container, pid: pid, exitCode: exitCode)
+            entries[task]!.status.container = .init(id: container, exitCode: exitCode)
         }
         if entries[task]!.isUnhealthy {
-            move(task, .failed, "started", error: "task: unhealthy container", now)
+            move(task, .failed, "started", error: "task: non-zero exit (\(exitCode)): dockerexec: unhealthy container", now)
         } else if entries[task]!.desired > .running {
             move(task, .shutdown, "shutdown", now)
         } else if exitCode == 0 {

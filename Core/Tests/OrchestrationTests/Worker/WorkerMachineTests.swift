@@ -153,7 +153,7 @@ struct WorkerMachineTests {
         #expect(worker.effects == [.stop(one, container: "c1", graceSeconds: 10)])
         worker.tell(.exited(one, exitCode: 143, text: ""))
         worker.tell(.stopped(one, exitCode: 143))
-        #expect(worker.machine.status(of: one)?.error == "task: unhealthy container")
+        #expect(worker.machine.status(of: one)?.error == "task: non-zero exit (143): dockerexec: unhealthy container")
         #expect(worker.states(one).last == .failed)
     }
 
