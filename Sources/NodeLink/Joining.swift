@@ -14,6 +14,10 @@ import X509
 /// The token's digest decides whom to trust before anything secret is sent: the manager shows its certificate and the
 /// root that signed it, and the handshake fails unless the root has that digest.
 package enum Joining {
+    /// - Parameters:
+    ///   - remote: `host:port` of a manager; without a port, 2377.
+    ///   - token: as `docker swarm join-token` shows it.
+    /// - Returns: who this machine is now, nothing of it on disk yet, and where the managers are.
     package static func join(
         remote: String, token: String, availability: Cluster.Availability
     ) async throws(ControlError) -> (NodeCredentials, [Dispatch.ManagerAddress]) {
@@ -49,7 +53,7 @@ package enum Joining {
                     return nil
                 }
                 group.addTask {
-                    var options = CallOptions.defaults
+                    var options = LinkClient.options(waitForReady: false)
                     options.timeout = .seconds(15)
                     let ask = Apus_V1_CertificateAsk.with {
                         $0.csr = csr
@@ -63,9 +67,12 @@ package enum Joining {
             }
         } catch {
             if let refusal = verdict.refusal.withLock({ $0 }) { throw .malformed(refusal) }
-            throw ControlError(error, at: remote, hasLeft: false)
+            throw ControlError(verdictIn: error) ?? .unreachable(remote, error)
         }
         let grant = try CertificateGrant(answer)
+        guard rootsMatch(grant.rootPEM, parsed) else {
+            throw .unknown("the manager at \(remote) gave another root certificate than its join token names")
+        }
         do {
             let credentials = try NodeCredentials(
                 certificatePEM: grant.certificatePEM, keyPEM: key, rootPEM: grant.rootPEM)
@@ -75,6 +82,11 @@ package enum Joining {
         }
     }
 
+    private static func rootsMatch(_ pem: String, _ token: JoinToken) -> Bool {
+        let roots = try? NIOSSLCertificate.fromPEMBytes(Array(pem.utf8)).map { try $0.toDERBytes() }
+        return roots?.contains(where: token.matches) ?? false
+    }
+
     private final class Verdict: Sendable {
         let refusal = Mutex<String?>(nil)
     }
@@ -82,9 +94,10 @@ package enum Joining {
     /// Why the other end is not the manager that the token was made by; nil if it is.
     private static func refusal(of chain: [NIOSSLCertificate], token: JoinToken) -> String? {
         do {
-            guard chain.count >= 2 else { return "the manager did not show its swarm's root certificate" }
-            let rootDER = try chain[1].toDERBytes()
-            guard token.matches(rootDER: rootDER) else {
+            guard chain.count >= 2 else {
+                return "the other end did not show its swarm's root certificate: it is not an Apus manager"
+            }
+            guard let rootDER = try chain.dropFirst().map({ try $0.toDERBytes() }).first(where: token.matches) else {
                 return "remote CA does not match fingerprint. Expected: \(token.rootDigestInHex)"
             }
             let root = try Certificate(derEncoded: rootDER)

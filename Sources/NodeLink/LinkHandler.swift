@@ -37,12 +37,14 @@ package struct CertificateGrant: Sendable {
 
 /// A place among the managers.
 package struct ManagerSeat: Sendable, Equatable {
+    /// The number under which the node takes part in the consensus.
     package var member: UInt64
     /// The managers now: the new one must be able to answer them before its log tells it who they are.
     package var peers: [Place]
 
     package struct Place: Sendable, Equatable, Codable {
         package var member: UInt64
+        /// `host:port`.
         package var address: String
 
         package init(member: UInt64, address: String) {
@@ -59,12 +61,18 @@ package struct ManagerSeat: Sendable, Equatable {
 
 /// What a manager answers with. Callers are who their certificates say; a nil peer has none.
 package protocol LinkHandler: Sendable {
+    /// - Parameters:
+    ///   - peer: who asks for a renewal; nil for a machine that joins with the token of `request`.
+    ///   - address: the IP address from which it called.
     func issueCertificate(
         _ request: CertificateRequest, from peer: Peer?, address: String
     ) async throws(ControlError) -> CertificateGrant
 
     /// - Parameter address: where the caller will listen, `host:port`.
     func joinManagers(address: String, from peer: Peer) async throws(ControlError) -> ManagerSeat
+
+    /// The caller does not want to be a member any more.
+    func leaveManagers(from peer: Peer) async throws(ControlError)
 
     func submit(_ request: Control.Request, from peer: Peer) async throws(ControlError) -> Control.Reply
 
@@ -75,4 +83,10 @@ package protocol LinkHandler: Sendable {
     func session<Words: AsyncSequence & Sendable>(
         from peer: Peer, inbound: Words, send: @escaping @Sendable (Dispatch.FromManager) async throws -> Void
     ) async throws where Words.Element == Dispatch.FromWorker
+}
+
+extension LinkHandler {
+    package func leaveManagers(from peer: Peer) async throws(ControlError) {
+        throw .unimplemented("this manager lets nobody go on request: demote the node with `docker node demote`")
+    }
 }

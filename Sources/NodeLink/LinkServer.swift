@@ -1,25 +1,21 @@
-import ClusterModel
-import Foundation
+package import ClusterModel
 import GRPCCore
 import GRPCNIOTransportHTTP2Posix
 package import Logging
 import NIOCore
 import NIOPosix
 import NIOSSL
-import NIOTLS
-import SwiftASN1
-import SwiftProtobuf
 import Synchronization
-import X509
 
 /// The one port of a manager.
 ///
 /// A caller is known by the certificate of its connection, which is read once, at the handshake. Without one only a
 /// certificate can be asked for; a worker's opens sessions; a manager's everything.
-package struct LinkServer: Sendable {
+package final class LinkServer: Sendable {
     private let tls: TLSState
     private let handler: any LinkHandler
     private let log: Logger
+    private let callers = Callers()
 
     package init(tls: TLSState, handler: any LinkHandler, log: Logger) {
         self.tls = tls
@@ -30,33 +26,46 @@ package struct LinkServer: Sendable {
     /// Serves until cancelled.
     ///
     /// - Parameters:
-    ///   - address: `host:port`.
+    ///   - address: `host:port`; port 0 takes a free one.
     ///   - isListening: called once with the port that was bound.
+    /// - Throws: `ListenFailure` if the address cannot be had.
     package func run(on address: String, isListening: @escaping @Sendable (Int) -> Void = { _ in }) async throws {
-        guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]) else {
-            throw ListenFailure(address: address, reason: "it is no HOST:PORT")
+        guard let place = LinkAddress(address) else {
+            throw ListenFailure(address: address, reason: "it is not of the form HOST:PORT")
         }
-        let host = address[..<colon].trimmingCharacters(in: ["[", "]"])
-        let table = IdentityTable()
-        var config = HTTP2ServerTransport.Custom<TLSListener>.Config(
-            compression: .defaults, connection: .defaults, http2: .defaults, rpc: .defaults,
-            channelDebuggingCallbacks: .defaults)
-        config.connection.keepalive.clientBehavior = .init(
-            minPingIntervalWithoutCalls: .milliseconds(500), allowWithoutCalls: true)
-        config.rpc.maxRequestPayloadSize = 32 << 20
+        var config = HTTP2ServerTransport.Custom<TLSListener>.Config.defaults
+        config.rpc.maxRequestPayloadSize = Wire.mostBytes
+        config.http2.targetWindowSize = 1 << 20
+        // Clients ask every 2 s whether this end lives. Asking them in turn frees what a lost machine held.
+        config.connection.keepalive = .init(
+            time: .seconds(10), timeout: .seconds(5),
+            clientBehavior: .init(minPingIntervalWithoutCalls: .milliseconds(500), allowWithoutCalls: true))
+        let gate = Gate()
         let transport = HTTP2ServerTransport.Custom(
             listenerFactory: TLSListener(
-                host: host, port: port, tls: tls, table: table, isListening: isListening),
+                place: place, tls: tls, callers: callers, gate: gate, isListening: isListening),
             config: config)
         let server = GRPCServer(
-            transport: transport, services: [LinkService(handler: handler, tls: tls)],
-            interceptors: [Doorkeeper(table: table, tls: tls)])
-        do {
-            try await server.serve()
-        } catch let error as IOError {
-            throw ListenFailure(address: address, reason: "\(error)")
+            transport: transport, services: [LinkService(handler: handler)],
+            interceptors: [Doorkeeper(callers: callers, tls: tls)])
+        // Unstructured, so that cancellation closes the connections first. gRPC traps when it is cancelled while a
+        // connection or a stream arrives: nobody then owns the writer of what has just been accepted.
+        let serving = Task { try await server.serve() }
+        let result = await withTaskCancellationHandler {
+            await serving.result
+        } onCancel: {
+            gate.shut { serving.cancel() }
         }
         try Task.checkCancellation()
+        if case .failure(let error) = result {
+            throw ListenFailure(address: address, reason: Trouble.text(of: error))
+        }
+    }
+
+    /// Closes every connection of `node` at once: its certificate said what is not true any more.
+    package func disconnect(_ node: Cluster.ID<Cluster.Node>) {
+        callers.disconnect(node)
+        log.info("closed the connections of a node", metadata: ["node.id": "\(node)"])
     }
 }
 
@@ -68,58 +77,68 @@ package struct ListenFailure: Error, CustomStringConvertible {
     }
 }
 
-// MARK: - Who calls
-
-/// The peer of each connection, filled at its handshake.
-private final class IdentityTable: Sendable {
-    private let peers = Mutex<[String: Peer]>([:])
-
-    func set(_ peer: Peer?, at key: String) { peers.withLock { $0[key] = peer } }
-    func peer(at key: String) -> Peer? { peers.withLock { $0[key] } }
-
-    /// As gRPC names the remote end.
-    static func key(_ address: NIOCore.SocketAddress?) -> String? {
-        guard let address, let ip = address.ipAddress, let port = address.port else { return nil }
-        return if case .v6 = address { "ipv6:[\(ip)]:\(port)" } else { "ipv4:\(ip):\(port)" }
+/// The listener and the connections of one run, closed together.
+private final class Gate: Sendable {
+    private struct State {
+        var isShut = false
+        var channels: [ObjectIdentifier: any Channel] = [:]
     }
-}
 
-private final class IdentityHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    typealias InboundOut = ByteBuffer
+    private let state = Mutex(State())
 
-    private let table: IdentityTable
-    private var key: String?
-
-    init(_ table: IdentityTable) { self.table = table }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .handshakeCompleted = event as? TLSUserEvent,
-            let certificate = try? context.pipeline.syncOperations.nioSSL_peerCertificate(),
-            let parsed = try? Certificate(derEncoded: certificate.toDERBytes()),
-            let identity = CertifiedIdentity(parsed), let key = IdentityTable.key(context.channel.remoteAddress)
-        {
-            self.key = key
-            table.set(
-                Peer(
-                    node: identity.node, role: identity.role, cluster: identity.cluster,
-                    address: context.channel.remoteAddress?.ipAddress ?? ""),
-                at: key)
+    /// - Returns: false after `shut`.
+    func admit(_ channel: any Channel) -> Bool {
+        let id = ObjectIdentifier(channel)
+        let isAdmitted = state.withLock { state in
+            if !state.isShut { state.channels[id] = channel }
+            return !state.isShut
         }
-        context.fireUserInboundEventTriggered(event)
+        if isAdmitted {
+            channel.closeFuture.whenComplete { [self] _ in state.withLock { $0.channels[id] = nil } }
+        }
+        return isAdmitted
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
-        if let key { table.set(nil, at: key) }
-        context.fireChannelInactive()
+    /// - Parameter done: called when all are closed.
+    func shut(_ done: @escaping @Sendable () -> Void) {
+        let channels = state.withLock { state in
+            state.isShut = true
+            return Array(state.channels.values)
+        }
+        for channel in channels { channel.close(promise: nil) }
+        EventLoopFuture.andAllComplete(
+            channels.map(\.closeFuture), on: MultiThreadedEventLoopGroup.singleton.any()
+        ).whenComplete { _ in done() }
     }
 }
 
+/// `host:port`, a host of IPv6 in brackets.
+struct LinkAddress: Sendable {
+    var host: String
+    var port: Int
+
+    /// - Parameter defaultPort: for a text without a port; nil where there must be one.
+    init?(_ text: String, defaultPort: Int? = nil) {
+        let bare = text.filter { $0 != "[" && $0 != "]" }
+        let isBareV6 = bare == text && text.count(where: { $0 == ":" }) > 1
+        if !isBareV6, let colon = text.lastIndex(of: ":"), text.last != "]" {
+            guard let port = UInt16(text[text.index(after: colon)...]) else { return nil }
+            host = String(text[..<colon].filter { $0 != "[" && $0 != "]" })
+            self.port = Int(port)
+        } else {
+            guard let defaultPort else { return nil }
+            (host, port) = (bare, defaultPort)
+        }
+        if host.isEmpty { return nil }
+    }
+}
+
+/// Takes connections and puts TLS, with the credentials of that moment, in front of gRPC.
 private struct TLSListener: HTTP2ServerTransport.ListenerFactory {
-    let host: String
-    let port: Int
+    let place: LinkAddress
     let tls: TLSState
-    let table: IdentityTable
+    let callers: Callers
+    let gate: Gate
     let isListening: @Sendable (Int) -> Void
 
     var eventLoopGroup: any EventLoopGroup { .singletonMultiThreadedEventLoopGroup }
@@ -129,164 +148,29 @@ private struct TLSListener: HTTP2ServerTransport.ListenerFactory {
         connectionConfigurator: HTTP2ServerTransport.ConnectionConfigurator
     ) async throws -> NIOAsyncChannel<HTTP2ServerTransport.ConnectionConfigurator.ConnectionChannel, Never> {
         let channel = try await ServerBootstrap(group: eventLoopGroup)
+            .serverChannelOption(.backlog, value: 256)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .serverChannelInitializer { listenerConfigurator.configure(channel: $0) }
-            .bind(host: host, port: port) { [tls, table] channel in
+            .bind(host: place.host, port: place.port) { [tls, callers, gate] channel in
                 channel.eventLoop.makeCompletedFuture {
+                    guard gate.admit(channel) else { throw ChannelError.ioOnClosedChannel }
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(NIOSSLServerHandler(context: tls.current.server))
-                    try pipeline.addHandler(IdentityHandler(table))
+                    try pipeline.addHandler(HandshakeDeadline(.seconds(10)))
+                    try pipeline.addHandler(Callers.Reader(callers))
                 }.flatMap { connectionConfigurator.configure(channel: channel, tls: .configured(requireALPN: true)) }
+                    .map { connection in
+                        // Held until it is closed, so that it can be dropped by a listener that is just closing.
+                        channel.closeFuture.whenComplete { _ in withExtendedLifetime(connection) {} }
+                        return connection
+                    }
             }
-        isListening(channel.channel.localAddress?.port ?? port)
+        guard gate.admit(channel.channel) else {
+            try await channel.executeThenClose { _ in }
+            throw CancellationError()
+        }
+        isListening(channel.channel.localAddress?.port ?? place.port)
         return channel
     }
-}
-
-/// The caller of the request at hand.
-private enum Caller {
-    @TaskLocal static var peer: Peer?
-    @TaskLocal static var address = ""
-}
-
-/// Lets each caller only at what its certificate allows.
-private struct Doorkeeper: ServerInterceptor {
-    let table: IdentityTable
-    let tls: TLSState
-
-    func intercept<Input: Sendable, Output: Sendable>(
-        request: StreamingServerRequest<Input>, context: ServerContext,
-        next: @Sendable (StreamingServerRequest<Input>, ServerContext) async throws -> StreamingServerResponse<Output>
-    ) async throws -> StreamingServerResponse<Output> {
-        let peer = table.peer(at: context.remotePeer)
-        let own = tls.current.credentials
-        switch (context.descriptor.method, peer?.role) {
-        case (_, _?) where peer?.cluster != own.cluster:
-            throw RPCError(code: .permissionDenied, message: "the certificate is for another swarm: leave that one first")
-        case ("IssueCertificate", _), ("Session", _?), (_, .manager): break
-        case (let method, .worker):
-            throw RPCError(
-                code: .permissionDenied,
-                message: "a worker may not call \(method): promote the node with `docker node promote`")
-        case (let method, nil):
-            throw RPCError(code: .unauthenticated, message: "\(method) needs a certificate: join the swarm first")
-        }
-        let address = Self.host(of: context.remotePeer)
-        let response = try await Self.asCaller(peer, address) { try await next(request, context) }
-        guard case .success(var contents) = response.accepted else { return response }
-        // A stream's handler runs when its answer is written, which is after this.
-        let produce = contents.producer
-        contents.producer = { writer in try await Self.asCaller(peer, address) { try await produce(writer) } }
-        return StreamingServerResponse(accepted: .success(contents))
-    }
-
-    private static func asCaller<Result: Sendable>(
-        _ peer: Peer?, _ address: String, _ body: @Sendable () async throws -> Result
-    ) async throws -> Result {
-        try await Caller.$peer.withValue(peer) {
-            try await Caller.$address.withValue(address) { try await body() }
-        }
-    }
-
-    /// `ipv4:1.2.3.4:5` → `1.2.3.4`.
-    private static func host(of peer: String) -> String {
-        let rest = peer.drop { $0 != ":" }.dropFirst()
-        guard let colon = rest.lastIndex(of: ":") else { return String(rest) }
-        return rest[..<colon].trimmingCharacters(in: ["[", "]"])
-    }
-}
-
-// MARK: - What is called
-
-private struct LinkService: Apus_V1_Link.SimpleServiceProtocol {
-    let handler: any LinkHandler
-    let tls: TLSState
-
-    private func caller() throws -> Peer {
-        guard let peer = Caller.peer else { throw RPCError(code: .unauthenticated, message: "a certificate is needed") }
-        return peer
-    }
-
-    func issueCertificate(request: Apus_V1_CertificateAsk, context: ServerContext) async throws
-        -> Apus_V1_CertificateAnswer
-    {
-        do {
-            let grant = try await handler.issueCertificate(
-                CertificateRequest(
-                    csrPEM: request.csr, token: request.token.isEmpty ? nil : request.token,
-                    availability: Cluster.Availability(rawValue: request.availability) ?? .active),
-                from: request.token.isEmpty ? try caller() : nil, address: Caller.address)
-            let managers = try Wire.write(grant.managers)
-            return .with {
-                $0.node = grant.node.description
-                $0.role = grant.role.rawValue
-                $0.certificate = grant.certificatePEM
-                $0.root = grant.rootPEM
-                $0.managers = managers
-            }
-        } catch let error as ControlError {
-            return .with { $0.refusal = Wire.refusal(error) }
-        }
-    }
-
-    func joinManagers(request: Apus_V1_SeatAsk, context: ServerContext) async throws -> Apus_V1_SeatAnswer {
-        do {
-            let seat = try await handler.joinManagers(address: request.address, from: try caller())
-            let peers = try Wire.write(seat.peers)
-            return .with {
-                $0.member = seat.member
-                $0.peers = peers
-            }
-        } catch let error as ControlError {
-            return .with { $0.refusal = Wire.refusal(error) }
-        }
-    }
-
-    func submit(request: Apus_V1_Document, context: ServerContext) async throws -> Apus_V1_Outcome {
-        let asked = try Wire.read(Control.Request.self, from: request.json)
-        do {
-            let reply = try Wire.write(try await handler.submit(asked, from: try caller()))
-            return .with { $0.reply = reply }
-        } catch let error as ControlError {
-            return .with { $0.refusal = Wire.refusal(error) }
-        }
-    }
-
-    func raft(
-        request: RPCAsyncSequence<Apus_V1_Frames, any Error>, context: ServerContext
-    ) async throws -> Apus_V1_Nothing {
-        let peer = try caller()
-        for try await batch in request {
-            handler.raft(batch.frames.map { Array($0) }, from: peer, member: batch.member)
-        }
-        return Apus_V1_Nothing()
-    }
-
-    func session(
-        request: RPCAsyncSequence<Apus_V1_Document, any Error>, response: RPCWriter<Apus_V1_Document>,
-        context: ServerContext
-    ) async throws {
-        try await handler.session(from: try caller(), inbound: WorkerWords(documents: request)) { message in
-            let json = try Wire.write(message)
-            try await response.write(.with { $0.json = json })
-        }
-    }
-}
-
-/// A worker's words, read as they come.
-private struct WorkerWords: AsyncSequence, Sendable {
-    typealias Element = Dispatch.FromWorker
-    let documents: RPCAsyncSequence<Apus_V1_Document, any Error>
-
-    struct AsyncIterator: AsyncIteratorProtocol {
-        var documents: RPCAsyncSequence<Apus_V1_Document, any Error>.AsyncIterator
-
-        mutating func next() async throws -> Dispatch.FromWorker? {
-            guard let document = try await documents.next() else { return nil }
-            return try Wire.read(Dispatch.FromWorker.self, from: document.json)
-        }
-    }
-
-    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(documents: documents.makeAsyncIterator()) }
 }

@@ -20,58 +20,96 @@ package struct NodeCredentials: Sendable {
             throw CredentialsError(reason: "the certificate names no node of a swarm")
         }
         (node, role, cluster) = (identity.node, identity.role, identity.cluster)
+        guard try Certificate.PrivateKey(pemEncoded: keyPEM).publicKey == certificate.publicKey else {
+            throw CredentialsError(reason: "the certificate of node \(node) was made for another key")
+        }
         notBefore = certificate.notValidBefore
         notAfter = certificate.notValidAfter
         self.certificatePEM = certificatePEM
         self.keyPEM = keyPEM
         self.rootPEM = rootPEM
     }
+}
 
+// MARK: - On disk
+
+extension NodeCredentials {
     // The names that Docker's users and their monitoring know.
     private static let (certificateFile, keyFile, rootFile) = ("swarm-node.crt", "swarm-node.key", "swarm-root-ca.crt")
+    /// Where a file waits until all of them are safe.
+    private static let waiting = ".new"
 
+    /// - Throws: `CredentialsError`, which names the file and what to do.
     package static func load(from directory: String) throws -> NodeCredentials {
         func text(_ name: String) throws -> String {
             do {
                 return try String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8)
             } catch {
                 throw CredentialsError(
-                    reason: "\(directory)/\(name) cannot be read: \(error). Restore it, or leave the swarm and join again")
+                    reason:
+                        "\(directory)/\(name) cannot be read: \(error). Restore it, or leave the swarm and join again")
             }
         }
-        return try NodeCredentials(
-            certificatePEM: text(certificateFile), keyPEM: text(keyFile), rootPEM: text(rootFile))
+        let (root, key) = (try text(rootFile), try text(keyFile))
+        do {
+            return try NodeCredentials(certificatePEM: try text(certificateFile), keyPEM: key, rootPEM: root)
+        } catch {
+            // A power cut between the two renames of `write`: the key is the new one, its certificate still waits.
+            guard let certificate = try? text(certificateFile + waiting),
+                let credentials = try? NodeCredentials(certificatePEM: certificate, keyPEM: key, rootPEM: root)
+            else {
+                if error is CredentialsError { throw error }
+                throw CredentialsError(
+                    reason:
+                        "\(directory) does not hold a node's certificate and key: \(error). Leave the swarm and join again"
+                )
+            }
+            try moveIntoPlace([certificateFile], in: directory)
+            return credentials
+        }
     }
 
-    /// Each file is there whole or not at all; the certificate and its key change together.
+    /// Whatever happens meanwhile, `load` finds the old ones or the new ones.
     package func write(to directory: String) throws {
         try FileManager.default.createDirectory(
             atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        let files = [(Self.rootFile, rootPEM, 0o644), (Self.keyFile, keyPEM, 0o600), (Self.certificateFile, certificatePEM, 0o644)]
-        for (name, text, mode) in files {
-            let path = "\(directory)/\(name).new"
-            let file = open(path, O_WRONLY | O_CREAT | O_TRUNC, mode_t(mode))
-            guard file >= 0 else { throw CredentialsError(reason: "\(path): \(String(cString: strerror(errno)))") }
-            defer { close(file) }
-            let bytes = Array(text.utf8)
-            guard Foundation.write(file, bytes, bytes.count) == bytes.count, fsync(file) == 0 else {
-                throw CredentialsError(reason: "\(path): \(String(cString: strerror(errno)))")
+        let files: [(name: String, text: String, mode: mode_t)] = [
+            (Self.rootFile, rootPEM, 0o644), (Self.keyFile, keyPEM, 0o600),
+            (Self.certificateFile, certificatePEM, 0o644),
+        ]
+        for file in files {
+            let path = "\(directory)/\(file.name)\(Self.waiting)"
+            try? FileManager.default.removeItem(atPath: path)  // it may have been made with other permissions
+            let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, file.mode)
+            guard descriptor >= 0 else { throw CredentialsError(path) }
+            defer { close(descriptor) }
+            let bytes = Array(file.text.utf8)
+            guard Foundation.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0 else {
+                throw CredentialsError(path)
             }
         }
-        for (name, _, _) in files {
-            guard rename("\(directory)/\(name).new", "\(directory)/\(name)") == 0 else {
-                throw CredentialsError(reason: "\(directory)/\(name): \(String(cString: strerror(errno)))")
-            }
+        try Self.moveIntoPlace(files.map(\.name), in: directory)
+    }
+
+    private static func moveIntoPlace(_ names: [String], in directory: String) throws {
+        for name in names {
+            let path = "\(directory)/\(name)"
+            guard rename(path + waiting, path) == 0 else { throw CredentialsError(path) }
         }
-        let folder = open(directory, O_RDONLY)
-        fsync(folder)
-        close(folder)
+        let folder = open(directory, O_RDONLY | O_CLOEXEC)
+        defer { close(folder) }
+        guard folder >= 0, fsync(folder) == 0 else { throw CredentialsError(directory) }
     }
 }
 
 package struct CredentialsError: Error, CustomStringConvertible {
     var reason: String
     package var description: String { reason }
+
+    init(reason: String) { self.reason = reason }
+
+    /// What the system just said about the file.
+    fileprivate init(_ path: String) { reason = "\(path) cannot be written: \(String(cString: strerror(errno)))" }
 }
 
 /// What a certificate says of its holder.
@@ -95,7 +133,8 @@ struct CertifiedIdentity: Sendable, Equatable {
             }
         }
         guard let node = fields["CN"].flatMap({ Cluster.ID<Cluster.Node>($0) }),
-            let role = fields["OU"].flatMap({ Cluster.Role(rawValue: String($0.dropFirst("swarm-".count))) }),
+            let unit = fields["OU"],
+            let role = [Cluster.Role.worker, .manager].first(where: { unit == "swarm-\($0.rawValue)" }),
             let cluster = fields["O"].flatMap({ Cluster.ID<Cluster.Swarm>($0) })
         else { return nil }
         (self.node, self.role, self.cluster) = (node, role, cluster)

@@ -5,45 +5,48 @@ import SwiftProtobuf
 
 /// Documents on the wire: made and read here alone.
 enum Wire {
+    /// The largest message that is taken. Raft's largest command (16 MiB) and what is around it must fit.
+    static let mostBytes = 17 << 20
+
     static func write(_ value: some Encodable) throws -> Data { try JSONEncoder().encode(value) }
 
     static func read<Value: Decodable>(_ type: Value.Type, from data: Data) throws -> Value {
         do {
             return try JSONDecoder().decode(type, from: data)
         } catch {
+            // Where it is wrong, never what is there: it may be a secret.
             throw RPCError(
                 code: .invalidArgument,
-                message: "this version of apusd cannot read what the other node sent (\(type)): \(error)")
+                message: """
+                    this version of apusd cannot read what the other node sent (\(type)\(place(of: error))): \
+                    run the same version on both
+                    """)
         }
     }
 
     static func refusal(_ error: ControlError) -> Apus_V1_Refusal {
-        .with { $0.json = (try? write(error)) ?? Data() }
+        let json = (try? write(error)) ?? Data()
+        return .with {
+            $0.json = json
+            $0.text = error.description
+        }
     }
 
     /// A refusal of a kind that this version does not know is still a refusal.
     static func error(_ refusal: Apus_V1_Refusal) -> ControlError {
-        (try? JSONDecoder().decode(ControlError.self, from: refusal.json))
-            ?? .unknown("the manager refused, for a reason that this version of apusd does not know: upgrade this node")
+        if let known = try? JSONDecoder().decode(ControlError.self, from: refusal.json) { return known }
+        return .unknown(refusal.text.isEmpty ? "the manager refused and gave no reason" : refusal.text)
     }
-}
 
-extension ControlError {
-    /// - Parameter hasLeft: the request may have reached the other side.
-    init(_ error: any Error, at address: String, hasLeft: Bool) {
-        switch error {
-        case let error as ControlError: self = error
-        case let error as RPCError where error.code == .unauthenticated || error.code == .permissionDenied:
-            self = .permissionDenied(error.message)
-        case let error as RPCError where error.code == .unimplemented || error.code == .invalidArgument:
-            self = .unimplemented(error.message)
-        case is CancellationError where !hasLeft: self = .unavailable("this node is stopping")
-        default:
-            let reason = (error as? RPCError).map { "\($0.message)\($0.cause.map { ": \($0)" } ?? "")" } ?? "\(error)"
-            self =
-                hasLeft
-                ? .outcomeUnknown("The connection to the manager at \(address) broke: \(reason).")
-                : .unavailable("could not reach the manager at \(address): \(reason)")
-        }
+    private static func place(of error: any Error) -> String {
+        let path: [any CodingKey]? =
+            switch error as? DecodingError {
+            case .typeMismatch(_, let context), .valueNotFound(_, let context), .keyNotFound(_, let context),
+                .dataCorrupted(let context):
+                context.codingPath
+            default: nil
+            }
+        guard let path, !path.isEmpty else { return "" }
+        return " at " + path.map(\.stringValue).joined(separator: ".")
     }
 }

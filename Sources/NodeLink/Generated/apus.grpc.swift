@@ -50,6 +50,19 @@ internal enum Apus_V1_Link: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "LeaveManagers" metadata.
+        internal enum LeaveManagers: Sendable {
+            /// Request type for "LeaveManagers".
+            internal typealias Input = Apus_V1_Nothing
+            /// Response type for "LeaveManagers".
+            internal typealias Output = Apus_V1_LeaveAnswer
+            /// Descriptor for "LeaveManagers".
+            internal static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "apus.v1.Link"),
+                method: "LeaveManagers",
+                type: .unary
+            )
+        }
         /// Namespace for "Submit" metadata.
         internal enum Submit: Sendable {
             /// Request type for "Submit".
@@ -73,7 +86,7 @@ internal enum Apus_V1_Link: Sendable {
             internal static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "apus.v1.Link"),
                 method: "Raft",
-                type: .clientStreaming
+                type: .bidirectionalStreaming
             )
         }
         /// Namespace for "Session" metadata.
@@ -93,6 +106,7 @@ internal enum Apus_V1_Link: Sendable {
         internal static let descriptors: [GRPCCore.MethodDescriptor] = [
             IssueCertificate.descriptor,
             JoinManagers.descriptor,
+            LeaveManagers.descriptor,
             Submit.descriptor,
             Raft.descriptor,
             Session.descriptor
@@ -154,6 +168,20 @@ extension Apus_V1_Link {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_SeatAnswer>
 
+        /// Handle the "LeaveManagers" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Apus_V1_Nothing` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Apus_V1_LeaveAnswer` messages.
+        func leaveManagers(
+            request: GRPCCore.StreamingServerRequest<Apus_V1_Nothing>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_LeaveAnswer>
+
         /// Handle the "Submit" method.
         ///
         /// - Parameters:
@@ -172,7 +200,7 @@ extension Apus_V1_Link {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Frames of the consensus, one way. The answer comes only when the stream ends.
+        /// > Frames of the consensus, one way. Nothing is ever answered, but that the stream was accepted is known at once.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Apus_V1_Frames` messages.
@@ -245,6 +273,20 @@ extension Apus_V1_Link {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Apus_V1_SeatAnswer>
 
+        /// Handle the "LeaveManagers" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Apus_V1_Nothing` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Apus_V1_LeaveAnswer` message.
+        func leaveManagers(
+            request: GRPCCore.ServerRequest<Apus_V1_Nothing>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Apus_V1_LeaveAnswer>
+
         /// Handle the "Submit" method.
         ///
         /// - Parameters:
@@ -263,7 +305,7 @@ extension Apus_V1_Link {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Frames of the consensus, one way. The answer comes only when the stream ends.
+        /// > Frames of the consensus, one way. Nothing is ever answered, but that the stream was accepted is known at once.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Apus_V1_Frames` messages.
@@ -271,11 +313,11 @@ extension Apus_V1_Link {
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
-        /// - Returns: A response containing a single `Apus_V1_Nothing` message.
+        /// - Returns: A streaming response of `Apus_V1_Nothing` messages.
         func raft(
             request: GRPCCore.StreamingServerRequest<Apus_V1_Frames>,
             context: GRPCCore.ServerContext
-        ) async throws -> GRPCCore.ServerResponse<Apus_V1_Nothing>
+        ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Nothing>
 
         /// Handle the "Session" method.
         ///
@@ -334,6 +376,20 @@ extension Apus_V1_Link {
             context: GRPCCore.ServerContext
         ) async throws -> Apus_V1_SeatAnswer
 
+        /// Handle the "LeaveManagers" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Apus_V1_Nothing` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Apus_V1_LeaveAnswer` to respond with.
+        func leaveManagers(
+            request: Apus_V1_Nothing,
+            context: GRPCCore.ServerContext
+        ) async throws -> Apus_V1_LeaveAnswer
+
         /// Handle the "Submit" method.
         ///
         /// - Parameters:
@@ -352,19 +408,20 @@ extension Apus_V1_Link {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Frames of the consensus, one way. The answer comes only when the stream ends.
+        /// > Frames of the consensus, one way. Nothing is ever answered, but that the stream was accepted is known at once.
         ///
         /// - Parameters:
         ///   - request: A stream of `Apus_V1_Frames` messages.
+        ///   - response: A response stream of `Apus_V1_Nothing` messages.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
-        /// - Returns: A `Apus_V1_Nothing` to respond with.
         func raft(
             request: GRPCCore.RPCAsyncSequence<Apus_V1_Frames, any Swift.Error>,
+            response: GRPCCore.RPCWriter<Apus_V1_Nothing>,
             context: GRPCCore.ServerContext
-        ) async throws -> Apus_V1_Nothing
+        ) async throws
 
         /// Handle the "Session" method.
         ///
@@ -408,6 +465,17 @@ extension Apus_V1_Link.StreamingServiceProtocol {
             serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_SeatAnswer>(),
             handler: { request, context in
                 try await self.joinManagers(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Apus_V1_Link.Method.LeaveManagers.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_Nothing>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_LeaveAnswer>(),
+            handler: { request, context in
+                try await self.leaveManagers(
                     request: request,
                     context: context
                 )
@@ -474,23 +542,23 @@ extension Apus_V1_Link.ServiceProtocol {
         return GRPCCore.StreamingServerResponse(single: response)
     }
 
-    internal func submit(
-        request: GRPCCore.StreamingServerRequest<Apus_V1_Document>,
+    internal func leaveManagers(
+        request: GRPCCore.StreamingServerRequest<Apus_V1_Nothing>,
         context: GRPCCore.ServerContext
-    ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Outcome> {
-        let response = try await self.submit(
+    ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_LeaveAnswer> {
+        let response = try await self.leaveManagers(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
         return GRPCCore.StreamingServerResponse(single: response)
     }
 
-    internal func raft(
-        request: GRPCCore.StreamingServerRequest<Apus_V1_Frames>,
+    internal func submit(
+        request: GRPCCore.StreamingServerRequest<Apus_V1_Document>,
         context: GRPCCore.ServerContext
-    ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Nothing> {
-        let response = try await self.raft(
-            request: request,
+    ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Outcome> {
+        let response = try await self.submit(
+            request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
         return GRPCCore.StreamingServerResponse(single: response)
@@ -526,6 +594,19 @@ extension Apus_V1_Link.SimpleServiceProtocol {
         )
     }
 
+    internal func leaveManagers(
+        request: GRPCCore.ServerRequest<Apus_V1_Nothing>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Apus_V1_LeaveAnswer> {
+        return GRPCCore.ServerResponse<Apus_V1_LeaveAnswer>(
+            message: try await self.leaveManagers(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
     internal func submit(
         request: GRPCCore.ServerRequest<Apus_V1_Document>,
         context: GRPCCore.ServerContext
@@ -542,13 +623,17 @@ extension Apus_V1_Link.SimpleServiceProtocol {
     internal func raft(
         request: GRPCCore.StreamingServerRequest<Apus_V1_Frames>,
         context: GRPCCore.ServerContext
-    ) async throws -> GRPCCore.ServerResponse<Apus_V1_Nothing> {
-        return GRPCCore.ServerResponse<Apus_V1_Nothing>(
-            message: try await self.raft(
-                request: request.messages,
-                context: context
-            ),
-            metadata: [:]
+    ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Nothing> {
+        return GRPCCore.StreamingServerResponse<Apus_V1_Nothing>(
+            metadata: [:],
+            producer: { writer in
+                try await self.raft(
+                    request: request.messages,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
         )
     }
 
@@ -621,6 +706,25 @@ extension Apus_V1_Link {
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_SeatAnswer>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
+        /// Call the "LeaveManagers" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Apus_V1_Nothing` message.
+        ///   - serializer: A serializer for `Apus_V1_Nothing` messages.
+        ///   - deserializer: A deserializer for `Apus_V1_LeaveAnswer` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func leaveManagers<Result>(
+            request: GRPCCore.ClientRequest<Apus_V1_Nothing>,
+            serializer: some GRPCCore.MessageSerializer<Apus_V1_Nothing>,
+            deserializer: some GRPCCore.MessageDeserializer<Apus_V1_LeaveAnswer>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_LeaveAnswer>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
         /// Call the "Submit" method.
         ///
         /// - Parameters:
@@ -644,7 +748,7 @@ extension Apus_V1_Link {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Frames of the consensus, one way. The answer comes only when the stream ends.
+        /// > Frames of the consensus, one way. Nothing is ever answered, but that the stream was accepted is known at once.
         ///
         /// - Parameters:
         ///   - request: A streaming request producing `Apus_V1_Frames` messages.
@@ -660,7 +764,7 @@ extension Apus_V1_Link {
             serializer: some GRPCCore.MessageSerializer<Apus_V1_Frames>,
             deserializer: some GRPCCore.MessageDeserializer<Apus_V1_Nothing>,
             options: GRPCCore.CallOptions,
-            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_Nothing>) async throws -> Result
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_Nothing>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "Session" method.
@@ -767,6 +871,36 @@ extension Apus_V1_Link {
             )
         }
 
+        /// Call the "LeaveManagers" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Apus_V1_Nothing` message.
+        ///   - serializer: A serializer for `Apus_V1_Nothing` messages.
+        ///   - deserializer: A deserializer for `Apus_V1_LeaveAnswer` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        internal func leaveManagers<Result>(
+            request: GRPCCore.ClientRequest<Apus_V1_Nothing>,
+            serializer: some GRPCCore.MessageSerializer<Apus_V1_Nothing>,
+            deserializer: some GRPCCore.MessageDeserializer<Apus_V1_LeaveAnswer>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_LeaveAnswer>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Apus_V1_Link.Method.LeaveManagers.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Submit" method.
         ///
         /// - Parameters:
@@ -801,7 +935,7 @@ extension Apus_V1_Link {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Frames of the consensus, one way. The answer comes only when the stream ends.
+        /// > Frames of the consensus, one way. Nothing is ever answered, but that the stream was accepted is known at once.
         ///
         /// - Parameters:
         ///   - request: A streaming request producing `Apus_V1_Frames` messages.
@@ -817,11 +951,9 @@ extension Apus_V1_Link {
             serializer: some GRPCCore.MessageSerializer<Apus_V1_Frames>,
             deserializer: some GRPCCore.MessageDeserializer<Apus_V1_Nothing>,
             options: GRPCCore.CallOptions = .defaults,
-            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_Nothing>) async throws -> Result = { response in
-                try response.message
-            }
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_Nothing>) async throws -> Result
         ) async throws -> Result where Result: Sendable {
-            try await self.client.clientStreaming(
+            try await self.client.bidirectionalStreaming(
                 request: request,
                 descriptor: Apus_V1_Link.Method.Raft.descriptor,
                 serializer: serializer,
@@ -922,6 +1054,31 @@ extension Apus_V1_Link.ClientProtocol {
         )
     }
 
+    /// Call the "LeaveManagers" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Apus_V1_Nothing` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    internal func leaveManagers<Result>(
+        request: GRPCCore.ClientRequest<Apus_V1_Nothing>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_LeaveAnswer>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.leaveManagers(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_Nothing>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_LeaveAnswer>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
     /// Call the "Submit" method.
     ///
     /// - Parameters:
@@ -951,7 +1108,7 @@ extension Apus_V1_Link.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Frames of the consensus, one way. The answer comes only when the stream ends.
+    /// > Frames of the consensus, one way. Nothing is ever answered, but that the stream was accepted is known at once.
     ///
     /// - Parameters:
     ///   - request: A streaming request producing `Apus_V1_Frames` messages.
@@ -963,9 +1120,7 @@ extension Apus_V1_Link.ClientProtocol {
     internal func raft<Result>(
         request: GRPCCore.StreamingClientRequest<Apus_V1_Frames>,
         options: GRPCCore.CallOptions = .defaults,
-        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_Nothing>) async throws -> Result = { response in
-            try response.message
-        }
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_Nothing>) async throws -> Result
     ) async throws -> Result where Result: Sendable {
         try await self.raft(
             request: request,
@@ -1069,6 +1224,35 @@ extension Apus_V1_Link.ClientProtocol {
         )
     }
 
+    /// Call the "LeaveManagers" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    internal func leaveManagers<Result>(
+        _ message: Apus_V1_Nothing,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_LeaveAnswer>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Apus_V1_Nothing>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.leaveManagers(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
     /// Call the "Submit" method.
     ///
     /// - Parameters:
@@ -1102,7 +1286,7 @@ extension Apus_V1_Link.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Frames of the consensus, one way. The answer comes only when the stream ends.
+    /// > Frames of the consensus, one way. Nothing is ever answered, but that the stream was accepted is known at once.
     ///
     /// - Parameters:
     ///   - metadata: Additional metadata to send, defaults to empty.
@@ -1117,9 +1301,7 @@ extension Apus_V1_Link.ClientProtocol {
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
         requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Apus_V1_Frames>) async throws -> Void,
-        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_Nothing>) async throws -> Result = { response in
-            try response.message
-        }
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_Nothing>) async throws -> Result
     ) async throws -> Result where Result: Sendable {
         let request = GRPCCore.StreamingClientRequest<Apus_V1_Frames>(
             metadata: metadata,
