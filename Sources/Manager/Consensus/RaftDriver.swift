@@ -1,3 +1,4 @@
+import Dispatch
 package import Logging
 package import Raft
 import Synchronization
@@ -10,444 +11,317 @@ package protocol RaftTransport: Sendable {
     func membershipChanged(_ membership: Membership)
 }
 
-/// Why a proposal or a read came to nothing.
-package enum ProposeError: Error, Sendable, Equatable {
-    /// Nothing happened; ask the one that `hint` names.
-    case notLeader(hint: MemberID?)
-    /// Nothing happened; too much is waiting.
-    case busy
-    /// Nothing happened, and nothing will, for this reason.
-    case refused(String)
-    /// This node lost its office first. It may be carried out yet, or never.
-    case outcomeUnknown
-    /// This manager has stopped.
-    case stopped
-}
-
-/// What a member looks like from outside, published after each turn of its loop.
-package struct RaftStatus: Sendable {
-    package var role = RaftMachine.Role.follower
-    package var term: Term = 0
-    package var leader: MemberID?
-    package var commitIndex: LogIndex = 0
-    package var appliedIndex: LogIndex = 0
-    package var lastIndex: LogIndex = 0
-    package var membership = Membership([])
-    package var progress: [FollowerProgress] = []
-    package var inboxDepth = 0
-    package var diskWrites = 0
-    package var slowestDiskWrite = Duration.zero
-}
-
-package struct FollowerProgress: Sendable {
-    package var id: MemberID
-    package var match: LogIndex
-    package var recentActive: Bool
-}
-
 /// Runs one member of the consensus: feeds its machine, and does what the machine asks, in the order that makes its
 /// promises true.
 ///
-/// One loop takes all that waits, steps it, sends at once what may leave before the disk, makes durable with one write,
-/// sends what depended on it, and hands committed entries to the state machine. No decision and no client is waited
-/// for here, so nothing delays a heartbeat but the disk.
+///     peers, clients, ticks ──▶ inbox ──▶ loop ──▶ peers            what promises nothing of this disk, at once
+///                                 ▲        │ │
+///                       "written" ├── disk ◀─┤                     one write for all that gathered during the last
+///                                 │          │                     (then what had to follow it leaves)
+///                       "applied" └── applier ◀┘ ──▶ clients       committed entries, in order
+///
+/// One loop takes all that waits and steps it. It waits for nothing: disk and state machine work beside it and answer
+/// through the inbox, so a slow disk or a long replay delays no heartbeat and begins no election. Only members' promises
+/// (votes, answers to appends) wait for the disk.
 package final class RaftDriver: Sendable {
-    private enum Order: Sendable {
+    enum Order: Sendable {
         case input(Input)
-        case propose(ProposalToken, [UInt8])
-        case change(ProposalToken, MembershipChange)
-        case read(ReadToken)
-    }
-
-    private typealias Waiter = CheckedContinuation<Result<LogIndex, ProposeError>, Never>
-
-    /// What is asked and not answered yet.
-    private struct Desk {
-        var isOpen = true
-        var proposals: [ProposalToken: Waiter] = [:]
-        var reads: [ReadToken: Waiter] = [:]
-        var applied: LogIndex = 0
-        /// Who waits for this manager to have applied so far.
-        var watchers: [UInt64: (index: LogIndex, waiter: Waiter)] = [:]
-
-        mutating func put(_ waiter: Waiter, under ticket: Ticket) {
-            switch ticket {
-            case .proposal(let token): proposals[token] = waiter
-            case .read(let token): reads[token] = waiter
-            }
-        }
-
-        mutating func take(_ ticket: Ticket) -> Waiter? {
-            switch ticket {
-            case .proposal(let token): proposals.removeValue(forKey: token)
-            case .read(let token): reads.removeValue(forKey: token)
-            }
-        }
-    }
-
-    /// What an asker waits for.
-    private enum Ticket: Sendable {
-        case proposal(ProposalToken)
-        case read(ReadToken)
+        /// The write under way is on the disk.
+        case written(took: Duration)
     }
 
     /// Messages, proposals and reads that may wait.
     private static let inboxLimit = 8_192
-    /// A loop that was held up is not fed all the ticks that it missed: that alone would begin an election.
-    private static let mostTicksAtOnce = 2
+    /// Of those, places that only peers take: clients in a hurry must not push heartbeats out.
+    private static let roomForPeers = 2_048
+    /// Bytes of entries in messages that may wait: twice what one leader has under way to one follower at most.
+    private static let inboxBytes = 64 * 1024 * 1024
+
+    let desk = Mutex(Desk())
+    let inbox = Inbox<Order>(limit: inboxLimit, weightLimit: inboxBytes)
+    let writes = Inbox<DiskWrite>(limit: 1)
+    let batches = Inbox<CommittedBatch>(limit: .max)
+    let ticksDue = Atomic<Int>(0)
+    let tenureWriter: AsyncStream<Tenure>.Continuation
+    let transport: any RaftTransport
+    let tick: Duration
+    let clock: any Clock<Duration>
+    let logger: Logger
 
     private let start: Mutex<RaftMachine?>
     private let disk: any DurableLog
-    private let transport: any RaftTransport
     private let apply: @Sendable ([Entry]) throws -> Void
-    private let tick: Duration
-    private let logger: Logger
-    private let inbox = Inbox<Order>(limit: inboxLimit)
-    private let desk = Mutex(Desk())
-    private let tokens = Atomic<UInt64>(0)
-    private let published: Mutex<RaftStatus>
-    private let tenures: AsyncStream<Tenure>
-    private let tenureWriter: AsyncStream<Tenure>.Continuation
+    private let applier = DispatchQueue(label: "apus.raft.apply")
+    private let numbers = Atomic<UInt64>(0)
+    let published: Mutex<RaftStatus>
 
+    /// Each stay in office, as it begins. For one reader: see ``serve(_:)``. A stay that is over before it was read may
+    /// be left out.
+    package let tenures: AsyncStream<Tenure>
+
+    /// - Parameters:
+    ///   - tick: one unit of the machine's time.
+    ///   - apply: makes committed entries the state, in order. Called on a queue of its own, one call
+    ///     after another; consensus does not wait for it.
     package init(
         machine: RaftMachine, log: any DurableLog, transport: any RaftTransport,
-        tick: Duration = .milliseconds(50), apply: @escaping @Sendable ([Entry]) throws -> Void, logger: Logger
+        tick: Duration = .milliseconds(50), clock: any Clock<Duration> = ContinuousClock(),
+        apply: @escaping @Sendable ([Entry]) throws -> Void, logger: Logger
     ) {
         start = Mutex(machine)
         disk = log
         self.transport = transport
         self.tick = tick
+        self.clock = clock
         self.apply = apply
         self.logger = logger
-        published = Mutex(RaftStatus())
-        (tenures, tenureWriter) = AsyncStream.makeStream()
-        publish(machine, Loop(machine: machine))
+        desk.withLock { $0.applied = machine.appliedIndex }
+        published = Mutex(RaftStatus(of: machine))
+        (tenures, tenureWriter) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         transport.membershipChanged(machine.membership)
     }
 
-    package var status: RaftStatus { published.withLock { $0 } }
+    /// As of the last turn of the loop.
+    package var status: RaftStatus {
+        var status = published.withLock { $0 }
+        // The applier runs on meanwhile.
+        status.appliedIndex = max(status.appliedIndex, desk.withLock { $0.applied })
+        status.inboxDepth = inbox.count
+        return status
+    }
 
-    // MARK: From peers
+    /// Runs until cancelled, or until the disk or the state machine fails, with that error: a node that cannot keep
+    /// promises must stop. Once only.
+    package func run() async throws {
+        guard let machine = start.withLock({ $0.take() }) else { throw ProposeError.stopped }
+        defer { close() }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { [self] in await keepTime() }
+            group.addTask { [self] in try await writeToDisk() }
+            group.addTask { [self] in try await applyCommitted() }
+            group.addTask { [self] in await loop(machine) }
+            // None of these ends by itself: whichever does, ends all.
+            try await group.next()
+        }
+    }
 
+    private func keepTime() async {
+        while (try? await clock.sleep(for: tick)) != nil {
+            ticksDue.add(1, ordering: .relaxed)
+            inbox.ring()
+        }
+    }
+
+    private func writeToDisk() async throws {
+        var waiting: [DiskWrite] = []
+        for await _ in writes.rings {
+            writes.drain(into: &waiting)
+            for write in waiting {
+                let began = ContinuousClock.now
+                try await disk.save(hardState: write.hardState, appends: write.appends)
+                inbox.putAlways(.written(took: ContinuousClock.now - began))
+            }
+            waiting.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private func applyCommitted() async throws {
+        var waiting: [CommittedBatch] = []
+        for await _ in batches.rings {
+            batches.drain(into: &waiting)
+            for batch in waiting {
+                // After a restart this may be a whole log: those who wait for its beginning need not wait for its end.
+                for start in stride(from: 0, to: batch.entries.count, by: CommittedBatch.portion) {
+                    try Task.checkCancellation()
+                    let portion = Array(batch.entries[start..<min(start + CommittedBatch.portion, batch.entries.count)])
+                    try await applyOffThePool(portion)
+                    answer(portion, batch.outcomes)
+                }
+            }
+            waiting.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// The pool has as many threads as the machine has cores: on a small one, reading a long log there would leave none
+    /// for the loop.
+    private func applyOffThePool(_ entries: [Entry]) async throws {
+        try await withCheckedThrowingContinuation { continuation in
+            applier.async { [self] in continuation.resume(with: Result { try apply(entries) }) }
+        }
+    }
+
+    private func answer(_ entries: [Entry], _ outcomes: [LogIndex: CommittedBatch.Outcome]) {
+        guard let last = entries.last?.index else { return }
+        let done = desk.withLock { desk in
+            desk.applied = last
+            var done = desk.takeWatchers(upTo: last)
+            guard !outcomes.isEmpty else { return done }
+            for entry in entries {
+                guard let outcome = outcomes[entry.index],
+                    let waiter = desk.waiters.removeValue(forKey: outcome.ticket)
+                else { continue }
+                done.append((waiter, outcome.isOurs ? .success(entry.index) : .failure(.lost)))
+            }
+            return done
+        }
+        for (waiter, result) in done { waiter.resume(returning: result) }
+        inbox.putAlways(.input(.applied(upTo: last)))
+    }
+
+    private func close() {
+        tenureWriter.finish()
+        var unread: [Order] = []
+        let left = desk.withLock { desk in
+            desk.isOpen = false
+            inbox.drain(into: &unread)
+            return desk.takeAll(neverTaken: unread.compactMap(\.ticket))
+        }
+        for (waiter, result) in left.waiters { waiter.resume(returning: result) }
+        for waiter in left.handovers { waiter.resume() }
+    }
+}
+
+// MARK: - From peers
+
+extension RaftDriver {
     /// Never waits and never fails: a full inbox drops it.
     package func deliver(_ message: Message, from sender: MemberID) {
-        _ = inbox.put(.input(.received(message, from: sender)))
+        _ = inbox.put(.input(.received(message, from: sender)), weight: message.entryBytes)
     }
 
-    package func linkClosed(_ peer: MemberID) {
-        _ = inbox.put(.input(.unreachable(peer)))
-        _ = inbox.put(.input(.linkClosed(peer)))
+    /// The link to a member was closed. If it led, it need not be waited for.
+    package func linkClosed(_ peer: MemberID) { _ = inbox.put(.input(.linkClosed(peer))) }
+
+    /// What was last sent to a member is lost.
+    package func unreachable(_ peer: MemberID) { _ = inbox.put(.input(.unreachable(peer))) }
+}
+
+extension Message {
+    fileprivate var entryBytes: Int {
+        guard case .append(let request) = self else { return 0 }
+        return request.entries.reduce(0) { $0 + $1.byteCount }
     }
+}
 
-    // MARK: From this node
+extension Entry {
+    /// Of the command; what else may stand in an entry is small and rare.
+    var byteCount: Int {
+        if case .command(let bytes) = payload { bytes.count } else { 0 }
+    }
+}
 
+// MARK: - From this node
+
+extension RaftDriver {
     /// - Returns: the index at which the command stands, once it is committed and applied here.
     package func propose(_ command: [UInt8]) async throws(ProposeError) -> LogIndex {
-        let token = ProposalToken(number())
-        return try await ask(.propose(token, command), .proposal(token))
+        let number = nextNumber()
+        return try await ask(.propose(ProposalToken(number), command), .proposal(ProposalToken(number)))
     }
 
+    /// Returns once the change is committed and applied here. It is in force earlier.
     package func change(_ change: MembershipChange) async throws(ProposeError) {
-        let token = ProposalToken(number())
-        _ = try await ask(.change(token, change), .proposal(token))
+        let token = ProposalToken(nextNumber())
+        _ = try await ask(.changeMembership(token, change), .proposal(token))
     }
 
     /// - Returns: once everything that was committed anywhere before this call is applied here.
     package func read() async throws(ProposeError) -> LogIndex {
-        let token = ReadToken(number())
+        let token = ReadToken(nextNumber())
         let index = try await ask(.read(token), .read(token))
         try await waitApplied(index)
         return index
     }
 
-    /// Waits until this manager has applied the log up to `index`.
+    /// Waits until this manager has applied the log up to `index`: for answers that another manager gave.
     package func waitApplied(_ index: LogIndex) async throws(ProposeError) {
-        let key = number()
-        let result: Result<LogIndex, ProposeError> = await withTaskCancellationHandler {
+        let ticket = Ticket.watch(nextNumber())
+        let result: Answer = await withTaskCancellationHandler {
             await withCheckedContinuation { (waiter: Waiter) in
-                let now: Result<LogIndex, ProposeError>? = desk.withLock { desk in
+                let now: Answer? = desk.withLock { desk in
                     guard desk.isOpen, !Task.isCancelled else { return .failure(.stopped) }
                     guard desk.applied < index else { return .success(index) }
-                    desk.watchers[key] = (index, waiter)
+                    guard desk.waiters.count < Desk.limit else { return .failure(.busy) }
+                    desk.waiters[ticket] = waiter
+                    desk.watched[ticket] = index
                     return nil
                 }
                 if let now { waiter.resume(returning: now) }
             }
         } onCancel: {
-            desk.withLock { $0.watchers.removeValue(forKey: key) }?.waiter.resume(returning: .failure(.stopped))
+            withdraw(ticket, .stopped)
         }
         _ = try result.get()
     }
 
-    /// Hands leadership to the follower that is furthest, and waits a little for it to be taken.
+    /// Hands leadership to the follower that is furthest. Returns when this node does not lead any more, or when it is
+    /// clear that nobody takes it: after two election timeouts.
     package func transferLeadership() async {
         guard status.role == .leader, status.membership.voterCount > 1 else { return }
-        _ = inbox.put(.input(.transferLeadership(to: nil)))
-        for _ in 0..<40 where status.role == .leader {
-            guard (try? await Task.sleep(for: .milliseconds(25))) != nil else { return }
+        let key = nextNumber()
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { (waiter: CheckedContinuation<Void, Never>) in
+                let isTaken = desk.withLock { desk in
+                    guard desk.isOpen, !Task.isCancelled else { return false }
+                    desk.handovers[key] = Desk.Handover(waiter: waiter)
+                    return true
+                }
+                if !isTaken { return waiter.resume() }
+                if !inbox.put(.input(.transferLeadership(to: nil))) { withdraw(handover: key) }
+            }
+        } onCancel: {
+            withdraw(handover: key)
         }
     }
 
-    private func number() -> UInt64 { tokens.wrappingAdd(1, ordering: .relaxed).newValue }
+    private func nextNumber() -> UInt64 { numbers.wrappingAdd(1, ordering: .relaxed).newValue }
 
-    private func ask(_ order: Order, _ ticket: Ticket) async throws(ProposeError) -> LogIndex {
-        let result: Result<LogIndex, ProposeError> = await withTaskCancellationHandler {
+    private func ask(_ input: Input, _ ticket: Ticket) async throws(ProposeError) -> LogIndex {
+        let result: Answer = await withTaskCancellationHandler {
             await withCheckedContinuation { (waiter: Waiter) in
-                let isOpen = desk.withLock { desk in
-                    guard desk.isOpen, !Task.isCancelled else { return false }
-                    desk.put(waiter, under: ticket)
-                    return true
+                let refusal: ProposeError? = desk.withLock { desk in
+                    guard desk.isOpen, !Task.isCancelled else { return .stopped }
+                    guard desk.waiters.count < Desk.limit,
+                        inbox.put(.input(input), weight: input.byteCount, leaving: Self.roomForPeers)
+                    else { return .busy }
+                    // Under the same lock as `put`: the answer cannot come before the waiter.
+                    desk.waiters[ticket] = waiter
+                    return nil
                 }
-                guard isOpen else { return waiter.resume(returning: .failure(.stopped)) }
-                if !inbox.put(order) { withdraw(ticket, .busy) }
+                if let refusal { waiter.resume(returning: .failure(refusal)) }
             }
         } onCancel: {
-            withdraw(ticket, .outcomeUnknown)
+            withdraw(ticket, ticket.isRead ? .stopped : .outcomeUnknown)
         }
         return try result.get()
     }
 
     private func withdraw(_ ticket: Ticket, _ error: ProposeError) {
-        desk.withLock { $0.take(ticket) }?.resume(returning: .failure(error))
+        let waiter = desk.withLock { desk in
+            desk.watched[ticket] = nil
+            return desk.waiters.removeValue(forKey: ticket)
+        }
+        waiter?.resume(returning: .failure(error))
+    }
+
+    private func withdraw(handover key: UInt64) {
+        desk.withLock { $0.handovers.removeValue(forKey: key) }?.waiter.resume()
     }
 }
 
-// MARK: - The loop
-
-extension RaftDriver {
-    /// What one run of the loop holds beside the machine.
-    private struct Loop {
-        var machine: RaftMachine
-        /// Where proposals of this node stand, until they are committed or replaced.
-        var underWay: [LogIndex: (token: ProposalToken, term: Term)] = [:]
-        /// Reads that wait until so much is applied stand in the desk; leaders wait for their own first entry here.
-        var tenure: (term: Term, ended: AsyncStream<Never>.Continuation?, ready: LogIndex)?
-        var diskWrites = 0
-        var slowestDiskWrite = Duration.zero
-        var membership = Membership([])
-
-        init(machine: RaftMachine) {
-            self.machine = machine
-            membership = machine.membership
-        }
-    }
-
-    /// Runs until cancelled, or until the disk or the state machine fails: a node that cannot keep promises must stop.
-    package func run() async throws {
-        guard let machine = start.withLock({ $0.take() }) else { throw ProposeError.stopped }
-        var loop = Loop(machine: machine)
-        defer { close(loop) }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            defer { group.cancelAll() }
-            group.addTask { [inbox, tick] in
-                while true {
-                    try await Task.sleep(for: tick)
-                    _ = inbox.put(.input(.tick))
-                }
-            }
-            var orders: [Order] = []
-            var inputs: [Input] = []
-            var effects: [Effect] = []
-            for await _ in inbox.rings {
-                inbox.drain(into: &orders)
-                Self.inputs(of: orders, into: &inputs)
-                orders.removeAll(keepingCapacity: true)
-                loop.machine.step(all: inputs, into: &effects)
-                inputs.removeAll(keepingCapacity: true)
-                while !effects.isEmpty {
-                    let confirmations = try await perform(effects, &loop)
-                    effects.removeAll(keepingCapacity: true)
-                    loop.machine.step(all: confirmations, into: &effects)
-                }
-                openTenure(&loop)
-                publish(loop.machine, loop)
-            }
-        }
-    }
-
-    private static func inputs(of orders: [Order], into inputs: inout [Input]) {
-        var ticks = 0
-        for order in orders {
-            switch order {
-            case .input(.tick):
-                ticks += 1
-                if ticks <= mostTicksAtOnce { inputs.append(.tick) }
-            case .input(let input): inputs.append(input)
-            case .propose(let token, let command): inputs.append(.propose(token, command))
-            case .change(let token, let change): inputs.append(.changeMembership(token, change))
-            case .read(let token): inputs.append(.read(token))
-            }
-        }
-    }
-
-    /// - Returns: what the machine must hear of it.
-    private func perform(_ effects: [Effect], _ loop: inout Loop) async throws -> [Input] {
-        for case .send(let message, to: let peer) in effects where !message.mustFollowDisk {
-            transport.send(message, to: peer)
-        }
-
-        var confirmations: [Input] = []
-        if let confirmation = try await makeDurable(effects, &loop) { confirmations.append(confirmation) }
-
-        for case .send(let message, to: let peer) in effects where message.mustFollowDisk {
-            transport.send(message, to: peer)
-        }
-
-        for effect in effects {
-            switch effect {
-            case .persist, .append, .send: continue
-            case .proposed(let token, let index, let term): loop.underWay[index] = (token, term)
-            case .refused(let token, let refusal):
-                desk.withLock { $0.proposals.removeValue(forKey: token) }?
-                    .resume(returning: .failure(ProposeError(refusal)))
-            case .committed(let entries):
-                try apply(entries)
-                answer(entries, &loop)
-                if let last = entries.last { confirmations.append(.applied(upTo: last.index)) }
-            case .readReady(let token, let index):
-                desk.withLock { $0.reads.removeValue(forKey: token) }?.resume(returning: .success(index))
-            case .readFailed(let token, let refusal):
-                desk.withLock { $0.reads.removeValue(forKey: token) }?
-                    .resume(returning: .failure(ProposeError(refusal)))
-            case .becameLeader(let term):
-                // The office opens once the first entry of this term, and so all before it, is applied here.
-                loop.tenure = (term, nil, loop.machine.lastIndex)
-            case .steppedDown: endTenure(&loop)
-            case .leaderChanged(let leader, let term):
-                logger.info(
-                    "the leader changed",
-                    metadata: ["raft.leader": "\(leader.map(\.description) ?? "none")", "raft.term": "\(term)"])
-            case .sendSnapshot(let peer, _):
-                // Nothing is ever compacted yet, so no follower can need one.
-                logger.error("a manager asks for a snapshot, which this version does not make", metadata: ["raft.member": "\(peer)"])
-                confirmations.append(.snapshotSent(to: peer, ok: false))
-            case .installSnapshot(_, let peer):
-                logger.error("a manager offers a snapshot, which this version cannot take", metadata: ["raft.member": "\(peer)"])
-            case .removed: logger.warning("this member was removed from the managers")
-            }
-        }
-
-        if loop.machine.membership != loop.membership {
-            loop.membership = loop.machine.membership
-            transport.membershipChanged(loop.membership)
-        }
-        return confirmations
-    }
-
-    /// One write for all that the effects ask for.
-    private func makeDurable(_ effects: [Effect], _ loop: inout Loop) async throws -> Input? {
-        var hardState: HardState?
-        var appends: [[Entry]] = []
-        for effect in effects {
-            switch effect {
-            case .persist(let state): hardState = state
-            case .append(let entries): appends.append(entries)
-            default: continue
-            }
-        }
-        guard hardState != nil || !appends.isEmpty else { return nil }
-        let began = ContinuousClock.now
-        try await disk.save(hardState: hardState, appends: appends)
-        loop.diskWrites += 1
-        loop.slowestDiskWrite = max(loop.slowestDiskWrite, ContinuousClock.now - began)
-        // A hard state alone needs no word: what depends on it leaves after this.
-        return appends.last?.last.map { .persisted(upTo: $0.index, term: $0.term) }
-    }
-
-    private func answer(_ entries: [Entry], _ loop: inout Loop) {
-        var done: [(Waiter, Result<LogIndex, ProposeError>)] = []
-        desk.withLock { desk in
-            for entry in entries {
-                desk.applied = entry.index
-                guard let (token, term) = loop.underWay.removeValue(forKey: entry.index),
-                    let waiter = desk.proposals.removeValue(forKey: token)
-                else { continue }
-                // Another leader's entry in its place: this one can never be committed.
-                done.append((waiter, term == entry.term ? .success(entry.index) : .failure(.notLeader(hint: nil))))
-            }
-            let applied = desk.applied
-            for (key, watcher) in desk.watchers where watcher.index <= applied {
-                desk.watchers[key] = nil
-                done.append((watcher.waiter, .success(watcher.index)))
-            }
-        }
-        for (waiter, result) in done { waiter.resume(returning: result) }
-    }
-
-    private func openTenure(_ loop: inout Loop) {
-        guard let tenure = loop.tenure, tenure.ended == nil, loop.machine.appliedIndex >= tenure.ready else { return }
-        let (ended, writer) = AsyncStream.makeStream(of: Never.self)
-        loop.tenure?.ended = writer
-        tenureWriter.yield(Tenure(term: tenure.term, ended: ended))
-    }
-
-    private func endTenure(_ loop: inout Loop) {
-        loop.tenure?.ended?.finish()
-        loop.tenure = nil
-        // What this leader proposed may still be committed by the next one. Nobody here waits to find out.
-        let lost = desk.withLock { desk in
-            let lost = loop.underWay.values.compactMap { desk.proposals.removeValue(forKey: $0.token) }
-            return lost
-        }
-        loop.underWay.removeAll()
-        for waiter in lost { waiter.resume(returning: .failure(.outcomeUnknown)) }
-    }
-
-    private func close(_ loop: Loop) {
-        loop.tenure?.ended?.finish()
-        tenureWriter.finish()
-        let left = desk.withLock { desk in
-            desk.isOpen = false
-            defer { (desk.proposals, desk.reads, desk.watchers) = ([:], [:], [:]) }
-            return (desk.proposals.values, Array(desk.reads.values) + desk.watchers.values.map(\.waiter))
-        }
-        for waiter in left.0 { waiter.resume(returning: .failure(.outcomeUnknown)) }
-        for waiter in left.1 { waiter.resume(returning: .failure(.stopped)) }
-    }
-
-    private func publish(_ machine: RaftMachine, _ loop: Loop) {
-        let status = RaftStatus(
-            role: machine.role, term: machine.term, leader: machine.leader, commitIndex: machine.commitIndex,
-            appliedIndex: machine.appliedIndex, lastIndex: machine.lastIndex, membership: machine.membership,
-            progress: machine.progress.map { .init(id: $0.id, match: $0.match, recentActive: $0.isRecentlyActive) },
-            inboxDepth: inbox.count, diskWrites: loop.diskWrites, slowestDiskWrite: loop.slowestDiskWrite)
-        published.withLock { $0 = status }
+extension Input {
+    fileprivate var byteCount: Int {
+        if case .propose(_, let command) = self { command.count } else { 0 }
     }
 }
 
-extension ProposeError {
-    fileprivate init(_ refusal: Refusal) {
-        self =
-            switch refusal {
-            case .notLeader(let hint): .notLeader(hint: hint)
-            case .busy, .changeInProgress, .transferring: .busy
-            case .invalid(let reason): .refused(reason)
-            }
-    }
-}
-
-// MARK: - Being leader is a scope
-
-/// One stay in office.
-struct Tenure: Sendable {
-    let term: Term
-    /// Finishes the moment this node no longer leads.
-    let ended: AsyncStream<Never>
-}
-
-extension RaftDriver {
-    /// Does the leader's work for exactly as long as this node leads.
-    ///
-    /// Losing the office cancels everything inside and waits for it to end before the next one can begin. An error in
-    /// the work ends the whole.
-    package func serve(_ work: @escaping @Sendable (Term) async throws -> Void) async throws {
-        for await tenure in tenures {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { try await work(tenure.term) }
-                group.addTask { for await _ in tenure.ended {} }
-                defer { group.cancelAll() }
-                try await group.next()
-            }
+extension RaftDriver.Order {
+    fileprivate var ticket: Ticket? {
+        switch self {
+        case .input(.propose(let token, _)), .input(.changeMembership(let token, _)): .proposal(token)
+        case .input(.read(let token)): .read(token)
+        default: nil
         }
     }
 }
