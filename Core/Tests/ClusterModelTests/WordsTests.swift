@@ -86,4 +86,15 @@ struct JoinTokenTests {
         #expect(tokens.role(of: "SWMTKN-1-a-x") == nil)
         #expect(tokens.role(of: "") == nil)
     }
+
+    /// Seen once in a swarm: a rotated token that passed by chance.
+    @Test func `of the same length are never taken for one another`() {
+        var random = SystemRandomNumberGenerator()
+        var source = IDSource(using: &random)
+        for _ in 0..<10_000 {
+            let texts = (0..<3).map { _ in "SWMTKN-1-\(source.next(Cluster.Swarm.self))" }
+            let tokens = Cluster.JoinTokens(worker: texts[0], manager: texts[1])
+            #expect(tokens.role(of: texts[2]) == nil)
+        }
+    }
 }

@@ -62,7 +62,8 @@ extension Cluster {
         private static func equal(_ a: String, _ b: String) -> Bool {
             let a = Array(a.utf8), b = Array(b.utf8)
             guard a.count == b.count else { return false }
-            return zip(a, b).reduce(UInt8(0)) { $0 | $1.0 ^ $1.1 } == 0
+            // In Swift `|` and `^` bind alike, from the left: without the brackets other tokens pass by chance.
+            return zip(a, b).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
         }
     }
 
