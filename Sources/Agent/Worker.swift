@@ -1,7 +1,7 @@
 package import ClusterModel
 package import EngineClient
 internal import EngineAPI
-internal import Glibc
+internal import Foundation
 package import Logging
 internal import Orchestration
 internal import Synchronization
@@ -84,9 +84,7 @@ package final class Worker: Sendable {
 
 extension Cluster.Timestamp {
     static func current() -> Self {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Self(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+        Self(nanoseconds: Int64(Date().timeIntervalSince1970 * 1e9))
     }
 }
 

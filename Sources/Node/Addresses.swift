@@ -1,4 +1,4 @@
-import Foundation
+import NIOCore
 
 /// What can be wrong with an address that a client gave, in the words of swarm mode.
 struct AddressProblem: Error, Equatable {
@@ -14,29 +14,15 @@ struct InterfaceAddress: Sendable, Equatable {
 
     /// Those of this machine now, in the kernel's order.
     static func all() -> [InterfaceAddress] {
-        var list: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&list) == 0 else { return [] }
-        defer { freeifaddrs(list) }
-        var found: [InterfaceAddress] = []
-        var next = list
-        while let entry = next?.pointee {
-            next = entry.ifa_next
-            guard let socket = entry.ifa_addr, entry.ifa_flags & UInt32(IFF_UP) != 0 else { continue }
-            let family = Int32(socket.pointee.sa_family)
-            guard family == AF_INET || family == AF_INET6 else { continue }
-            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-            let length = family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
-            guard getnameinfo(socket, socklen_t(length), &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0
-            else { continue }
-            let address = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let devices = (try? System.enumerateDevices()) ?? []
+        return devices.compactMap { device in
+            guard let address = device.address, let text = address.ipAddress else { return nil }
             // Link-local addresses mean nothing to another machine.
-            if family == AF_INET6, address.hasPrefix("fe80:") { continue }
-            found.append(
-                InterfaceAddress(
-                    interface: String(cString: entry.ifa_name), address: address, isIPv6: family == AF_INET6,
-                    isLoopback: entry.ifa_flags & UInt32(IFF_LOOPBACK) != 0))
+            if text.hasPrefix("fe80:") { return nil }
+            return InterfaceAddress(
+                interface: device.name, address: text, isIPv6: address.protocol == .inet6,
+                isLoopback: text.hasPrefix("127.") || text == "::1")
         }
-        return found
     }
 }
 
@@ -144,9 +130,7 @@ struct AddressResolver {
     }
 
     private static func isAddress(_ host: String) -> Bool {
-        var four = in_addr()
-        var six = in6_addr()
-        return inet_pton(AF_INET, host, &four) == 1 || inet_pton(AF_INET6, host, &six) == 1
+        (try? SocketAddress(ipAddress: host, port: 0)) != nil
     }
 
     private static func isUnspecified(_ host: String) -> Bool { host == "0.0.0.0" || host == "::" }

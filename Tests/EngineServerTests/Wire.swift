@@ -1,3 +1,5 @@
+// C's structs belong to whichever of these modules the compiler read first: all are imported.
+import CoreFoundation
 import Foundation
 import Synchronization
 
