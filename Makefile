@@ -59,5 +59,5 @@ bench: deps  ## create-to-running and memory, beside dockerd's swarm mode and pl
 fmt:  ## swift format, in place
 	swift format --in-place --parallel --recursive Package.swift Sources Tests Core/Package.swift Core/Sources Core/Tests
 
-check:  ## swift format, as a question
-	swift format lint --strict --parallel --recursive Package.swift Sources Tests Core/Package.swift Core/Sources Core/Tests
+check:  ## format, floors, links and leftovers, in a second
+	@tests/tidy

@@ -5,10 +5,11 @@ package protocol ManagerDialer: Sendable {
     /// Runs `body` with an open session and closes it when `body` returns or throws.
     func withSession(
         at manager: Dispatch.ManagerAddress,
-        _ body: @Sendable @escaping (
-            AsyncThrowingStream<Dispatch.FromManager, any Error>,
-            _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
-        ) async throws -> Void
+        _ body:
+            @Sendable @escaping (
+                AsyncThrowingStream<Dispatch.FromManager, any Error>,
+                _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
+            ) async throws -> Void
     ) async throws
 }
 

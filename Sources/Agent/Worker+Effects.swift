@@ -114,8 +114,8 @@ extension Worker {
 
     private func stop(_ task: TaskID, _ id: String, _ graceSeconds: Int) async throws -> WorkerMachine.Input {
         do {
-            do { try await engine.containers.stop(id, timeoutSeconds: graceSeconds) } catch
-                let error as EngineError where !error.isNotFound
+            do { try await engine.containers.stop(id, timeoutSeconds: graceSeconds) } catch let error as EngineError
+                where !error.isNotFound
             {
                 log.warning("stopping failed, killing it", metadata: ["container": "\(id)", "error": "\(error)"])
                 try await engine.containers.kill(id)
@@ -128,7 +128,8 @@ extension Worker {
     }
 
     private func remove(_ task: TaskID, _ id: String) async throws -> WorkerMachine.Input {
-        do { try await engine.containers.remove(id, force: true) } catch let error as EngineError where error.isNotFound {
+        do { try await engine.containers.remove(id, force: true) } catch let error as EngineError where error.isNotFound
+        {
             // Somebody else was quicker.
         }
         return .removed(task)

@@ -34,7 +34,9 @@ extension Worker {
     }
 
     private func listContainers() async throws -> [WorkerMachine.Found] {
-        let ids = try await engine.containers.list(labels: [ContainerDocument.swarmLabel]).compactMap { $0["Id"]?.string }
+        let ids = try await engine.containers.list(labels: [ContainerDocument.swarmLabel]).compactMap {
+            $0["Id"]?.string
+        }
         return try await withThrowingTaskGroup(of: WorkerMachine.Found?.self) { group in
             var found: [WorkerMachine.Found] = []
             var waiting = ids.makeIterator()
@@ -50,8 +52,8 @@ extension Worker {
     }
 
     private func find(_ id: String) async throws -> WorkerMachine.Found? {
-        do { return InspectedContainer(try await engine.containers.inspect(id))?.found } catch
-            let error as EngineError where error.isNotFound
+        do { return InspectedContainer(try await engine.containers.inspect(id))?.found } catch let error as EngineError
+            where error.isNotFound
         {
             return nil
         }

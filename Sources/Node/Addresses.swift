@@ -60,7 +60,9 @@ struct AddressResolver {
             guard let (host, port) = Self.split(text, defaultPort: listening.port) else {
                 throw AddressProblem(message: Self.noAdvertiseAddress)
             }
-            guard Self.isAddress(host) else { return (try address(ofInterface: host, otherwise: Self.noAdvertiseAddress), port) }
+            guard Self.isAddress(host) else {
+                return (try address(ofInterface: host, otherwise: Self.noAdvertiseAddress), port)
+            }
             guard !Self.isUnspecified(host) else {
                 throw AddressProblem(message: Self.noAdvertiseAddress)
             }
@@ -100,12 +102,15 @@ struct AddressResolver {
         if addresses.count > 1 {
             throw AddressProblem(
                 message:
-                    "interface \(name) has more than one IPv4 address (\(addresses[0].address) and \(addresses[1].address))")
+                    "interface \(name) has more than one IPv4 address (\(addresses[0].address) and \(addresses[1].address))"
+            )
         }
         return addresses[0].address
     }
 
-    static func join(_ host: String, _ port: Int) -> String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+    static func join(_ host: String, _ port: Int) -> String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
 
     /// `a`, `a:1`, `::1`, `[::1]:1`.
     static func split(_ text: String, defaultPort: Int) -> (host: String, port: Int)? {

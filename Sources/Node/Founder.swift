@@ -33,7 +33,8 @@ struct Founder {
 
         let tokens = Cluster.JoinTokens(
             worker: try JoinToken.text(rootPEM: trust.rootCertificate, secret: .random(in: 0 ... .max, using: &random)),
-            manager: try JoinToken.text(rootPEM: trust.rootCertificate, secret: .random(in: 0 ... .max, using: &random)))
+            manager: try JoinToken.text(rootPEM: trust.rootCertificate, secret: .random(in: 0 ... .max, using: &random))
+        )
         let swarmObject = Cluster.Swarm(
             id: swarm, spec: request.spec, trust: trust, joinTokens: tokens, at: now,
             defaultAddressPools: request.defaultAddressPools.isEmpty ? ["10.0.0.0/8"] : request.defaultAddressPools,

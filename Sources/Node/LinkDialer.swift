@@ -10,10 +10,11 @@ struct LinkDialer: ManagerDialer {
 
     func withSession(
         at manager: Dispatch.ManagerAddress,
-        _ body: @Sendable @escaping (
-            AsyncThrowingStream<Dispatch.FromManager, any Error>,
-            _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
-        ) async throws -> Void
+        _ body:
+            @Sendable @escaping (
+                AsyncThrowingStream<Dispatch.FromManager, any Error>,
+                _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
+            ) async throws -> Void
     ) async throws {
         try await once(manager.address) { link in try await link.session(body) }
     }

@@ -85,7 +85,11 @@ package actor NodeLife {
             let task = Task { [log] in
                 do {
                     try await swarm.run()
-                    if await swarm.wasRemoved { self.noteEnd("this node was removed from the swarm: leave it (`docker swarm leave --force`) to join another") }
+                    if await swarm.wasRemoved {
+                        self.noteEnd(
+                            "this node was removed from the swarm: leave it (`docker swarm leave --force`) to join another"
+                        )
+                    }
                 } catch is CancellationError {
                 } catch {
                     log.error("this node cannot go on as a member of the swarm", metadata: ["error": "\(error)"])
@@ -180,7 +184,8 @@ extension NodeLife: SwarmLife {
 
     package func initialize(_ request: SwarmInit) async throws(LifeError) -> String {
         try await checkIsOutside()
-        let (listen, advertise, host) = try addresses(listen: request.listenAddress, advertise: request.advertiseAddress)
+        let (listen, advertise, host) = try addresses(
+            listen: request.listenAddress, advertise: request.advertiseAddress)
         phase = .pending(nil)
         do {
             let founder = Founder(
@@ -198,7 +203,8 @@ extension NodeLife: SwarmLife {
 
     package func join(_ request: SwarmJoin) async throws(LifeError) {
         try await checkIsOutside()
-        let (listen, advertise, host) = try addresses(listen: request.listenAddress, advertise: request.advertiseAddress)
+        let (listen, advertise, host) = try addresses(
+            listen: request.listenAddress, advertise: request.advertiseAddress)
         guard !request.remoteAddresses.isEmpty else { throw .noRemoteAddress }
         guard !request.joinToken.isEmpty else { throw .wrongJoinToken }
         guard JoinToken(parsing: request.joinToken) != nil else { throw .malformedJoinToken }

@@ -115,7 +115,11 @@ actor SwarmStay {
                     }
                     office = running
                     group.addTask {
-                        await withTaskCancellationHandler { await running.value } onCancel: { running.cancel() }
+                        await withTaskCancellationHandler {
+                            await running.value
+                        } onCancel: {
+                            running.cancel()
+                        }
                     }
                 }
             }

@@ -21,7 +21,8 @@ struct Apusd: AsyncParsableCommand {
     var dataDir: String = environment("APUS_DATA_DIR") ?? "/var/lib/apus"
 
     @Option(name: [.customShort("H"), .long], help: "The socket to serve, unix:///PATH; repeat for more.")
-    var host: [String] = (environment("APUS_HOST") ?? "unix:///run/apus/apus.sock").split(separator: ",").map(String.init)
+    var host: [String] = (environment("APUS_HOST") ?? "unix:///run/apus/apus.sock").split(separator: ",").map(
+        String.init)
 
     @Option(help: "The engine's socket.")
     var engine: String = environment("APUS_ENGINE") ?? "unix:///var/run/docker.sock"

@@ -18,10 +18,11 @@ final class TestLeader: ManagerDialer {
 
     func withSession(
         at manager: Dispatch.ManagerAddress,
-        _ body: @Sendable @escaping (
-            AsyncThrowingStream<Dispatch.FromManager, any Error>,
-            _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
-        ) async throws -> Void
+        _ body:
+            @Sendable @escaping (
+                AsyncThrowingStream<Dispatch.FromManager, any Error>,
+                _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
+            ) async throws -> Void
     ) async throws {
         let (messages, continuation) = AsyncThrowingStream.makeStream(of: Dispatch.FromManager.self)
         session.withLock { $0 = continuation }
@@ -54,7 +55,10 @@ struct WorkerTests {
         #expect(node.hostname == "host1")
         #expect(node.nanoCPUs == 4_000_000_000)
         #expect(node.engineLabels == ["a": "b=c", "d": ""])
-        #expect(node.plugins.map { "\($0.type)/\($0.name)" } == ["Log/syslog", "Network/bridge", "Network/overlay", "Volume/local"])
+        #expect(
+            node.plugins.map { "\($0.type)/\($0.name)" } == [
+                "Log/syslog", "Network/bridge", "Network/overlay", "Volume/local",
+            ])
     }
 
     /// Against a real engine, where there is one: `APUS_TEST_ENGINE=/path/docker.sock`, with an image `bb:latest` that
@@ -119,7 +123,8 @@ struct WorkerTests {
         let start = Cluster.Timestamp(nanoseconds: 1)
         let spec = try Cluster.ServiceSpec(
             parsing: try JSON(
-                parsing: #"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"\#(image)","Command":\#(command)}}}"#))
+                parsing: #"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"\#(image)","Command":\#(command)}}}"#
+            ))
         let task = Cluster.Task(
             id: .init(bits: .random(in: 1...(.max))), service: service, slot: 1, revision: 1, node: node,
             status: .init(.assigned, at: start, message: ""), at: start)

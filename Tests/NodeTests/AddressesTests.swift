@@ -10,7 +10,9 @@ struct AddressesTests {
         InterfaceAddress(interface: "br-0a1b", address: "172.18.0.1"),
     ]
 
-    func advertise(_ given: String, _ interfaces: [InterfaceAddress] = one, listen: String = "0.0.0.0:2377") throws -> String {
+    func advertise(_ given: String, _ interfaces: [InterfaceAddress] = one, listen: String = "0.0.0.0:2377") throws
+        -> String
+    {
         let resolver = AddressResolver(interfaces: interfaces)
         let result = try resolver.advertiseAddress(
             given, otherwise: nil, listening: try resolver.listenAddress(listen))
@@ -42,9 +44,18 @@ struct AddressesTests {
     @Test(
         "is refused in swarm mode's words",
         arguments: [
-            ("eth9", "advertise address must be a non-zero IP address or network interface (with optional port number)"),
-            ("0.0.0.0", "advertise address must be a non-zero IP address or network interface (with optional port number)"),
-            ("1.2.3.4:x", "advertise address must be a non-zero IP address or network interface (with optional port number)"),
+            (
+                "eth9",
+                "advertise address must be a non-zero IP address or network interface (with optional port number)"
+            ),
+            (
+                "0.0.0.0",
+                "advertise address must be a non-zero IP address or network interface (with optional port number)"
+            ),
+            (
+                "1.2.3.4:x",
+                "advertise address must be a non-zero IP address or network interface (with optional port number)"
+            ),
         ])
     func refused(given: String, message: String) {
         #expect(throws: AddressProblem(message: message)) { try advertise(given) }

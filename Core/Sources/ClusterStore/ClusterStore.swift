@@ -42,7 +42,9 @@ extension ClusterStore {
     public func node(_ id: Cluster.ID<Cluster.Node>) -> Cluster.Node? { nodeTable[id] }
     public func service(_ id: Cluster.ID<Cluster.Service>) -> Cluster.Service? { serviceTable[id] }
     public func task(_ id: Cluster.ID<Cluster.Task>) -> Cluster.Task? { taskTable[id] }
-    public func service(named name: String) -> Cluster.Service? { servicesByName[name.lowercased()].flatMap { serviceTable[$0] } }
+    public func service(named name: String) -> Cluster.Service? {
+        servicesByName[name.lowercased()].flatMap { serviceTable[$0] }
+    }
 
     public func revisions(of service: Cluster.ID<Cluster.Service>) -> [Cluster.Revision] {
         revisionTable[service] ?? []
@@ -135,7 +137,9 @@ extension ClusterStore {
             guard let old = taskTable.remove(id) else { return [] }
             tasksByService.remove(id, under: old.service)
             if let node = old.node { tasksByNode.remove(id, under: node) }
-            if serviceTable[old.service] == nil, tasksByService[old.service].isEmpty { revisionTable[old.service] = nil }
+            if serviceTable[old.service] == nil, tasksByService[old.service].isEmpty {
+                revisionTable[old.service] = nil
+            }
             return [.task(old: old, new: nil)]
         }
     }

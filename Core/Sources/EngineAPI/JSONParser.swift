@@ -88,7 +88,11 @@ private struct JSONParser {
             skipSpace()
             guard take(UInt8(ascii: ":")) else { throw error("expected a colon") }
             let value = try value(depth: depth + 1)
-            if seen.insert(name).inserted { object.appendUnchecked(.init(name: name, value: value)) } else { object[name] = value }
+            if seen.insert(name).inserted {
+                object.appendUnchecked(.init(name: name, value: value))
+            } else {
+                object[name] = value
+            }
             skipSpace()
             if take(UInt8(ascii: "}")) { return .object(object) }
             guard take(UInt8(ascii: ",")) else { throw error("expected a comma or the end of the object") }

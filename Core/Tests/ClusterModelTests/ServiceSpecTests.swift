@@ -20,14 +20,17 @@ struct ServiceSpecTests {
     }
 
     @Test func `keeps what it does not know`() throws {
-        let text = #"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"nginx","NewField":[1,2.50]}},"Other":9007199254740993}"#
+        let text =
+            #"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"nginx","NewField":[1,2.50]}},"Other":9007199254740993}"#
         #expect(try Self.parse(text).document == text)
     }
 
     @Test func `has the same template when only what concerns no container changes`() throws {
         let one = try Self.parse(#"{"Name":"web",\#(Self.container),"Mode":{"Replicated":{"Replicas":1}}}"#)
-        let two = try Self.parse(#"{"Name":"web",\#(Self.container),"Mode":{"Replicated":{"Replicas":9}},"Labels":{"a":"b"}}"#)
-        let three = try Self.parse(#"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"nginx"},"ForceUpdate":1}}"#)
+        let two = try Self.parse(
+            #"{"Name":"web",\#(Self.container),"Mode":{"Replicated":{"Replicas":9}},"Labels":{"a":"b"}}"#)
+        let three = try Self.parse(
+            #"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"nginx"},"ForceUpdate":1}}"#)
         #expect(one.template == two.template)
         #expect(one.template != three.template)
     }

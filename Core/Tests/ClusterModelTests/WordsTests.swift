@@ -51,7 +51,8 @@ struct TimestampTests {
 struct ConstraintTests {
     static func node(_ hostname: String, role: Cluster.Role = .worker, labels: [String: String] = [:]) -> Cluster.Node {
         var node = Cluster.Node(
-            id: .init(bits: 5), spec: .init(labels: labels, role: role), status: .init(state: .ready, address: "10.1.2.3"),
+            id: .init(bits: 5), spec: .init(labels: labels, role: role),
+            status: .init(state: .ready, address: "10.1.2.3"),
             at: .init(nanoseconds: 0))
         node.description = .init(hostname: hostname, engineLabels: ["tier": "gold"])
         return node

@@ -36,7 +36,8 @@ struct ClusterStoreTests {
         var store = ClusterStore()
         let (a, b) = (Cluster.ID<Cluster.Node>(bits: 10), Cluster.ID<Cluster.Node>(bits: 11))
         _ = store.apply(
-            Proposal(changes: [.putRevision(try revision()), .putService(service), .putTask(task(1, node: a))], at: now),
+            Proposal(
+                changes: [.putRevision(try revision()), .putService(service), .putTask(task(1, node: a))], at: now),
             at: 1)
         _ = store.apply(Proposal(changes: [.putTask(task(1, node: b)), .putTask(task(2))], at: now), at: 2)
         #expect(store.tasks(on: a) == [])

@@ -105,7 +105,8 @@ struct RestartTests {
         var cluster = TestCluster()
         cluster.outcome = { _ in .complete }
         try cluster.create(
-            "job", #"{"TaskTemplate":{"RestartPolicy":{"Condition":"on-failure"}},"Mode":{"Replicated":{"Replicas":2}}}"#)
+            "job",
+            #"{"TaskTemplate":{"RestartPolicy":{"Condition":"on-failure"}},"Mode":{"Replicated":{"Replicas":2}}}"#)
         cluster.pass(seconds: 20)
         #expect(cluster.tasks("job").map(\.status.state) == [.complete, .complete])
         #expect(cluster.tasks("job").map(\.desired) == [.shutdown, .shutdown])
@@ -134,7 +135,8 @@ struct RestartTests {
 
 @Suite("An update")
 struct UpdateTests {
-    static let newImage = #"{"TaskTemplate":{"ContainerSpec":{"Image":"nginx:1.26"}},"Mode":{"Replicated":{"Replicas":3}}}"#
+    static let newImage =
+        #"{"TaskTemplate":{"ContainerSpec":{"Image":"nginx:1.26"}},"Mode":{"Replicated":{"Replicas":3}}}"#
 
     @Test func `replaces every task, one at a time, and says when it is complete`() throws {
         var cluster = TestCluster()
@@ -152,7 +154,8 @@ struct UpdateTests {
         let config = #","UpdateConfig":{"Parallelism":1,"Delay":3000000000}}"#
         try cluster.create("web", Self.newImage.dropLast() + config)
         try cluster.update(
-            "web", #"{"TaskTemplate":{"ContainerSpec":{"Image":"nginx:1.25"}},"Mode":{"Replicated":{"Replicas":3}}"# + config)
+            "web",
+            #"{"TaskTemplate":{"ContainerSpec":{"Image":"nginx:1.25"}},"Mode":{"Replicated":{"Replicas":3}}"# + config)
         #expect(cluster.images().count { $0 == "nginx:1.25" } == 1)
         cluster.pass(seconds: 3)
         #expect(cluster.images().count { $0 == "nginx:1.25" } == 2)
@@ -176,7 +179,8 @@ struct UpdateTests {
         var cluster = TestCluster()
         try cluster.create()
         cluster.outcome = { $0.revision == 2 ? .failed : .running }
-        try cluster.update("web", Self.newImage.dropLast() + #","UpdateConfig":{"Parallelism":1,"FailureAction":"rollback"}}"#)
+        try cluster.update(
+            "web", Self.newImage.dropLast() + #","UpdateConfig":{"Parallelism":1,"FailureAction":"rollback"}}"#)
         cluster.pass(seconds: 30)
         #expect(cluster.store.service(named: "web")!.update?.state == .rollbackCompleted)
         #expect(cluster.images() == Array(repeating: "nginx:stable-alpine", count: 3))
@@ -228,7 +232,8 @@ struct UpdateTests {
 
 @Suite("Constraints that change")
 struct ConstraintChangeTests {
-    static let onA = #"{"TaskTemplate":{"Placement":{"Constraints":["node.labels.edge == yes"]}},"Mode":{"Replicated":{"Replicas":3}}}"#
+    static let onA =
+        #"{"TaskTemplate":{"Placement":{"Constraints":["node.labels.edge == yes"]}},"Mode":{"Replicated":{"Replicas":3}}}"#
 
     @Test func `leave a task where it is as long as it may stay there`() throws {
         var cluster = TestCluster(nodes: [])
@@ -328,7 +333,8 @@ struct SchedulerTests {
         try cluster.setAvailability("a", .pause)
         try cluster.create(
             "web",
-            #"{"TaskTemplate":{"Placement":{"Constraints":["node.hostname == b"]},"Resources":{"Reservations":{"NanoCPUs":4000000000}}},"Mode":{"Replicated":{"Replicas":1}}}"#)
+            #"{"TaskTemplate":{"Placement":{"Constraints":["node.hostname == b"]},"Resources":{"Reservations":{"NanoCPUs":4000000000}}},"Mode":{"Replicated":{"Replicas":1}}}"#
+        )
         #expect(
             cluster.tasks().map(\.status.error)
                 == ["no suitable node (insufficient resources on 2 nodes; 1 node not available for new tasks)"])
@@ -338,8 +344,11 @@ struct SchedulerTests {
         var cluster = TestCluster()
         try cluster.create(
             "web",
-            #"{"TaskTemplate":{"Placement":{"Constraints":["node.labels.disk == ssd"]}},"Mode":{"Replicated":{"Replicas":2}}}"#)
-        #expect(cluster.tasks().map(\.status.error).first == "no suitable node (scheduling constraints not satisfied on 3 nodes)")
+            #"{"TaskTemplate":{"Placement":{"Constraints":["node.labels.disk == ssd"]}},"Mode":{"Replicated":{"Replicas":2}}}"#
+        )
+        #expect(
+            cluster.tasks().map(\.status.error).first
+                == "no suitable node (scheduling constraints not satisfied on 3 nodes)")
         cluster.join("d", labels: ["disk": "ssd"])
         #expect(cluster.running().map { cluster.name(of: $0.node) } == ["d", "d"])
         #expect(cluster.running().allSatisfy { $0.status.error.isEmpty })
@@ -349,7 +358,8 @@ struct SchedulerTests {
         var cluster = TestCluster()
         try cluster.create(
             "web",
-            #"{"EndpointSpec":{"Ports":[{"TargetPort":80,"PublishedPort":8080,"PublishMode":"host"}]},"Mode":{"Replicated":{"Replicas":4}}}"#)
+            #"{"EndpointSpec":{"Ports":[{"TargetPort":80,"PublishedPort":8080,"PublishMode":"host"}]},"Mode":{"Replicated":{"Replicas":4}}}"#
+        )
         #expect(cluster.spread() == "a:1 b:1 c:1")
         #expect(
             cluster.tasks().filter { $0.node == nil }.map(\.status.error)

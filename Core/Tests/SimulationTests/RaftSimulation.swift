@@ -28,7 +28,9 @@ struct RaftSimulation {
     func safetyThenLiveness(seed: UInt64) throws {
         var world = RaftWorld(seed: seed)
         try world.live(stormTicks: 250, calmTicks: 100)
-        if Self.seeds.count == 1 { print(world.story.joined(separator: "\n"), "digest \(world.digest)", separator: "\n") }
+        if Self.seeds.count == 1 {
+            print(world.story.joined(separator: "\n"), "digest \(world.digest)", separator: "\n")
+        }
     }
 
     @Test func `the same seed tells the same story`() throws {

@@ -54,7 +54,8 @@ package final class Office: Sendable {
             let refusal: (any Error)? = desk.withLock { desk in
                 guard desk != nil else { return Refusal.notOpen }
                 guard desk!.inbox.put(.request(token, request)) else {
-                    return ControlError.unavailable("too many requests are waiting for the leader: try again in a moment")
+                    return ControlError.unavailable(
+                        "too many requests are waiting for the leader: try again in a moment")
                 }
                 desk!.waiting[token] = Waiter(continuation: continuation)
                 return nil

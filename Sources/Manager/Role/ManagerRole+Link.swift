@@ -57,7 +57,8 @@ extension ManagerRole: LinkHandler {
             if let known, known.address != address { try await driver.change(.updateAddress(known.id, address)) }
             let member = known?.id ?? MemberID(.random(in: 1...UInt64(Int64.max)))
             if known == nil {
-                try await driver.change(.addLearner(Member(id: member, address: address, isLearner: true, context: context)))
+                try await driver.change(
+                    .addLearner(Member(id: member, address: address, isLearner: true, context: context)))
             }
             return ManagerSeat(
                 member: member.rawValue,

@@ -70,7 +70,11 @@ final class PeerLinks: RaftTransport {
                     let life = Task { await link.run() }
                     running[member.id] = life
                     group.addTask {
-                        await withTaskCancellationHandler { await life.value } onCancel: { life.cancel() }
+                        await withTaskCancellationHandler {
+                            await life.value
+                        } onCancel: {
+                            life.cancel()
+                        }
                     }
                 }
                 for gone in running.keys where !wanted.contains(where: { $0.id == gone }) {

@@ -62,7 +62,9 @@ extension Cluster {
         }
 
         private static func isKey(_ key: String) -> Bool {
-            guard let first = key.utf8.first, first != UInt8(ascii: "-"), first != UInt8(ascii: ".") else { return false }
+            guard let first = key.utf8.first, first != UInt8(ascii: "-"), first != UInt8(ascii: ".") else {
+                return false
+            }
             return key.utf8.allSatisfy {
                 switch $0 {
                 case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

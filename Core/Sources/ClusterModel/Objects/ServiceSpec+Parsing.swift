@@ -44,7 +44,8 @@ extension Cluster.ServiceSpec {
         }
         self.constraints = constraints
         if !(placement.json?["Preferences"]?.array ?? []).isEmpty {
-            throw .unimplemented("placement preferences are not supported yet: use constraints or a limit of replicas per node")
+            throw .unimplemented(
+                "placement preferences are not supported yet: use constraints or a limit of replicas per node")
         }
         platforms = (placement.json?["Platforms"]?.array ?? []).map {
             Cluster.Platform(os: $0["OS"]?.string ?? "", architecture: $0["Architecture"]?.string ?? "")
@@ -92,7 +93,8 @@ extension Cluster.ServiceSpec {
 
     private static func mode(_ root: SpecField) throws(ControlError) -> Cluster.ServiceMode {
         let mode = root.member("Mode")
-        guard ["Replicated", "Global", "ReplicatedJob", "GlobalJob"].count(where: { mode.member($0).exists }) <= 1 else {
+        guard ["Replicated", "Global", "ReplicatedJob", "GlobalJob"].count(where: { mode.member($0).exists }) <= 1
+        else {
             throw .malformed("must specify only one service mode")
         }
         if mode.member("Global").exists { return .global }
@@ -179,7 +181,8 @@ extension Cluster.ServiceSpec {
             }
             if mode == .ingress {
                 if isRoundRobin {
-                    throw .invalidArgument("EndpointSpec: port published with ingress mode can't be used with dnsrr mode")
+                    throw .invalidArgument(
+                        "EndpointSpec: port published with ingress mode can't be used with dnsrr mode")
                 }
                 throw .unimplemented(
                     """
@@ -224,9 +227,13 @@ extension Cluster.ServiceSpec {
         guard field.exists else { return config }
         config.parallelism = Int(try field.int("Parallelism") ?? 0)
         config.delay = try field.int("Delay") ?? 0
-        guard mayBeNegative || config.delay >= 0 else { throw .invalidArgument("TaskSpec: update-delay cannot be negative") }
+        guard mayBeNegative || config.delay >= 0 else {
+            throw .invalidArgument("TaskSpec: update-delay cannot be negative")
+        }
         if let monitor = try field.int("Monitor") {
-            guard mayBeNegative || monitor >= 0 else { throw .invalidArgument("TaskSpec: update-monitor cannot be negative") }
+            guard mayBeNegative || monitor >= 0 else {
+                throw .invalidArgument("TaskSpec: update-monitor cannot be negative")
+            }
             if monitor > 0 { config.monitor = monitor }
         }
         if let text = try field.string("FailureAction"), !text.isEmpty {

@@ -89,7 +89,8 @@ enum SwarmRequests {
         return Control.Reply()
     }
 
-    private static func find(_ id: Cluster.ID<Cluster.Node>, in store: ClusterStore) throws(ControlError) -> Cluster.Node
+    private static func find(_ id: Cluster.ID<Cluster.Node>, in store: ClusterStore) throws(ControlError)
+        -> Cluster.Node
     {
         guard let node = store.node(id) else { throw .notFound(kind: "node", reference: id.description) }
         return node

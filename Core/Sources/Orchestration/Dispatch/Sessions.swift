@@ -29,7 +29,9 @@ struct Sessions: Sendable {
         heartbeatPeriod = store.swarm?.spec.heartbeatPeriod ?? 5_000_000_000
         managers = Self.managers(in: store)
         // A new leader has heard of nobody: all are given the same time to come.
-        for node in store.nodes where node.status.state != .down { deadlines[node.id] = now.advanced(by: allowedSilence) }
+        for node in store.nodes where node.status.state != .down {
+            deadlines[node.id] = now.advanced(by: allowedSilence)
+        }
     }
 
     var count: Int { open.count }
@@ -151,7 +153,9 @@ struct Sessions: Sendable {
     }
 
     private func assignment(_ task: Cluster.Task, _ node: NodeID, _ store: ClusterStore) -> Dispatch.Assignment? {
-        store.revision(task.revision, of: task.service).map { Dispatch.Assignment(task: task, revision: $0, node: node) }
+        store.revision(task.revision, of: task.service).map {
+            Dispatch.Assignment(task: task, revision: $0, node: node)
+        }
     }
 
     private static func managers(in store: ClusterStore) -> [Dispatch.ManagerAddress] {

@@ -12,7 +12,8 @@ enum Scheduler {
         func explanation(_ nodes: Int) -> String {
             let onNodes = nodes == 1 ? "on 1 node" : "on \(nodes) nodes"
             return switch self {
-            case .ready: nodes == 1 ? "1 node not available for new tasks" : "\(nodes) nodes not available for new tasks"
+            case .ready:
+                nodes == 1 ? "1 node not available for new tasks" : "\(nodes) nodes not available for new tasks"
             case .resources: "insufficient resources \(onNodes)"
             case .constraints: "scheduling constraints not satisfied \(onNodes)"
             case .platform: "unsupported platform \(onNodes)"

@@ -21,7 +21,8 @@ enum Restarts {
                     }
                     replace(task, in: slot, slots, draft: &draft)
                 } else if !hasPlace(task, slots, in: draft.store) {
-                    let rejection = noLongerFits(task, slots, in: draft.store) ? rejection(of: task, at: draft.now) : nil
+                    let rejection =
+                        noLongerFits(task, slots, in: draft.store) ? rejection(of: task, at: draft.now) : nil
                     draft.change(task) {
                         $0.desired = .shutdown
                         if let rejection { $0.status = rejection }
@@ -43,7 +44,9 @@ enum Restarts {
                     alarm.ring(at: moment)
                     continue
                 }
-                let before = slots.slots[slot, default: []].filter { $0.id != task.id && isInTheWay($0, in: draft.store) }
+                let before = slots.slots[slot, default: []].filter {
+                    $0.id != task.id && isInTheWay($0, in: draft.store)
+                }
                 if let last = before.map({ $0.meta.updatedAt.advanced(by: patience) }).max(), last > draft.now {
                     alarm.ring(at: last)
                     continue

@@ -114,7 +114,8 @@ public struct WorkerMachine: Sendable {
         case .containersFound(let found): match(found, now, &effects)
         case .sessionOpened:
             changed = entries.keys.filter { !entries[$0]!.isUnwanted }
-        case .prepared(let task, _), .prepareFailed(let task, _), .started(let task, _, _, _), .startFailed(let task, _),
+        case .prepared(let task, _), .prepareFailed(let task, _), .started(let task, _, _, _),
+            .startFailed(let task, _),
             .exited(let task, _, _), .health(let task, _), .stopped(let task, _), .removed(let task):
             guard entries[task] != nil else { return }
             take(input, for: task, now)
@@ -303,7 +304,9 @@ extension WorkerMachine {
             entries[task]!.status.container = .init(id: container, exitCode: exitCode)
         }
         if entries[task]!.isUnhealthy {
-            move(task, .failed, "started", error: "task: non-zero exit (\(exitCode)): dockerexec: unhealthy container", now)
+            move(
+                task, .failed, "started", error: "task: non-zero exit (\(exitCode)): dockerexec: unhealthy container",
+                now)
         } else if entries[task]!.desired > .running {
             move(task, .shutdown, "shutdown", now)
         } else if exitCode == 0 {

@@ -15,8 +15,10 @@ struct ContainerDocumentTests {
         (#""OpenStdin":true"#, "OpenStdin", "true"),
         (#""StopSignal":"SIGINT""#, "StopSignal", #""SIGINT""#),
         (#""Hostname":"{{.Service.Name}}-{{.Task.Slot}}""#, "Hostname", #""web-1""#),
-        (#""Env":["A={{.Node.Hostname}}","B={{ .Service.Labels.tier }}","C={{.Unknown}}"]"#, "Env",
-            #"["A=host1","B=front","C={{.Unknown}}"]"#),
+        (
+            #""Env":["A={{.Node.Hostname}}","B={{ .Service.Labels.tier }}","C={{.Unknown}}"]"#, "Env",
+            #"["A=host1","B=front","C={{.Unknown}}"]"#
+        ),
     ])
     func `is what its spec says`(spec: String, name: String, expected: String) throws {
         #expect(try document(container: spec)[name]?.text == expected)
@@ -27,8 +29,10 @@ struct ContainerDocumentTests {
         (#""ReadOnly":true"#, "ReadonlyRootfs", "true"),
         (#""Hosts":["10.0.0.1 db cache"]"#, "ExtraHosts", #"["db:10.0.0.1","cache:10.0.0.1"]"#),
         (#""DNSConfig":{"Nameservers":["1.1.1.1"]}"#, "Dns", #"["1.1.1.1"]"#),
-        (#""Mounts":[{"Source":"v-{{.Task.Slot}}","Target":"/d"}]"#, "Mounts",
-            #"[{"Source":"v-1","Target":"/d","Type":"volume"}]"#),
+        (
+            #""Mounts":[{"Source":"v-{{.Task.Slot}}","Target":"/d"}]"#, "Mounts",
+            #"[{"Source":"v-1","Target":"/d","Type":"volume"}]"#
+        ),
         (#""CapabilityAdd":["CAP_NET_ADMIN"]"#, "CapAdd", #"["CAP_NET_ADMIN"]"#),
         (#""Init":true"#, "Init", "true"),
     ])

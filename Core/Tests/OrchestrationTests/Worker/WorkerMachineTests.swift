@@ -31,7 +31,8 @@ struct TestWorker {
 
     static func assignment(
         _ number: UInt128 = 1, desired: Cluster.Task.State = .running, known: Cluster.Task.State = .assigned,
-        spec: String = #"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"nginx"}}}"#, grace: Int64 = 10_000_000_000
+        spec: String = #"{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"nginx"}}}"#,
+        grace: Int64 = 10_000_000_000
     ) throws -> Dispatch.Assignment {
         let service = Cluster.ID<Cluster.Service>(bits: 7)
         let start = Cluster.Timestamp(nanoseconds: 1)
