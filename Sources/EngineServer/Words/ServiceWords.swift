@@ -35,10 +35,15 @@ extension ClusterWords {
     ) -> JSON {
         let tasks = store.tasks(of: service.id)
         return [
-            "RunningTasks": JSON(tasks.count { $0.status.state == .running }),
+            "RunningTasks": JSON(tasks.count { isRunning($0, in: store) }),
             "DesiredTasks": JSON(mode?.replicas ?? tasks.count(where: \.isLive)),
             "CompletedTasks": JSON(tasks.count { $0.status.state == .complete }),
         ]
+    }
+
+    /// Of a task on a node that is down nobody knows: what was last heard of it does not count as running.
+    private static func isRunning(_ task: Cluster.Task, in store: ClusterStore) -> Bool {
+        task.status.state == .running && task.node.flatMap(store.node)?.status.state != .down
     }
 }
 
