@@ -6,4 +6,7 @@ class Note(models.Model):
     """A line of text that people rate."""
 
     text = models.TextField()
-    rating = models.IntegerField(default=0)
+    rating = models.IntegerField(null=True)
+
+    def __str__(self):
+        return f"{self.id} {self.text} ({self.rating or 'no'} stars)"

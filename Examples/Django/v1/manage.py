@@ -1,5 +1,5 @@
-#!/usr/bin/python3
-"""Django's command line for the lab's small project."""
+#!/usr/bin/env python3
+"""Django's command line for this project."""
 import os
 import sys
 

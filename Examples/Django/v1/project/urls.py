@@ -1,6 +1,7 @@
-"""GET / says the version, the host and how many notes there are; POST / adds one; /health looks at the database."""
+"""GET / shows the version and the notes, POST / adds one, /health asks the database."""
 import socket
 
+from django.conf import settings
 from django.db import connection
 from django.http import HttpResponse
 from django.urls import path
@@ -15,12 +16,15 @@ def index(request):
     """The one page."""
     if request.method == "POST":
         Note.objects.create(text=request.body.decode() or "empty")
-    return HttpResponse(f"django-{VERSION} on {socket.gethostname()}: {Note.objects.count()} notes\n", "text/plain")
+    rows = list(Note.objects.order_by("id"))
+    head = f"{settings.TITLE}, version {VERSION}, on {socket.gethostname()}: {len(rows)} notes"
+    return HttpResponse("\n".join([head, *map(str, rows), ""]), "text/plain")
 
 
 def health(request):
     """200 while the database answers."""
-    connection.ensure_connection()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
     return HttpResponse("ok\n", "text/plain")
 
 

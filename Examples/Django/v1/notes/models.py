@@ -6,3 +6,6 @@ class Note(models.Model):
     """A line of text."""
 
     text = models.TextField()
+
+    def __str__(self):
+        return f"{self.id} {self.text}"
