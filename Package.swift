@@ -17,8 +17,8 @@ let hands = [
 // ── Floor 4 · Roles ── own their I/O: feed a decision, perform its effects with hands ────────────
 let roles = [
     room(
-        "Manager", core: ["Orchestration", "Raft", "ClusterStore", "ClusterModel"],
-        uses: ["NodeLink", .sqlite, .logging]),
+        "Manager", core: ["Orchestration", "Raft", "ClusterStore", "ClusterModel", "EngineAPI"],
+        uses: ["NodeLink", .crypto, .sqlite, .logging]),
     room(
         "Agent", core: ["Orchestration", "ClusterModel", "EngineAPI"],
         uses: ["EngineClient", .logging]),

@@ -53,7 +53,7 @@ struct Founder {
             let first = Proposal(changes: [.putSwarm(swarmObject), .putNode(nodeObject)], at: now)
             start.entries.append(
                 Entry(index: 2, term: start.hardState.term, payload: .command(try Documents.write(first))))
-            let log = try RaftLog(directory: files.raft)
+            let log = try RaftLog(directory: files.raft, keyFile: files.raftKeys)
             try log.saveNow(hardState: start.hardState, appends: [start.entries])
             try log.close()
             return NodeRecord(

@@ -23,18 +23,6 @@ struct LinkDialer: ManagerDialer {
     func once<Result: Sendable>(
         _ address: String, _ body: @escaping @Sendable (LinkClient) async throws -> Result
     ) async throws -> Result {
-        let link = LinkClient(address: address, tls: tls, member: nil, log: log, onUp: {}, onDown: {})
-        return try await withThrowingTaskGroup(of: Result?.self) { group in
-            defer { group.cancelAll() }
-            group.addTask {
-                await link.run()
-                return nil
-            }
-            group.addTask { try await body(link) }
-            while let result = try await group.next() {
-                if let result { return result }
-            }
-            throw CancellationError()
-        }
+        try await LinkClient.once(to: address, tls: tls, log: log, body)
     }
 }

@@ -22,6 +22,8 @@ struct NodeFiles: Sendable {
     var swarm: String { root + "/swarm" }
     var certificates: String { swarm + "/certificates" }
     var raft: String { swarm + "/raft" }
+    /// What the log is encrypted with: apart from it, so that a copy of the log alone tells nothing.
+    var raftKeys: String { certificates + "/swarm-raft.key" }
     private var record: String { swarm + "/node.json" }
 
     /// This node is in a swarm, or was when it last ran.

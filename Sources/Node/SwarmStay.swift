@@ -104,6 +104,7 @@ actor SwarmStay {
                     record.member = nil
                     try files.write(record)
                     try? FileManager.default.removeItem(atPath: files.raft)
+                    try? FileManager.default.removeItem(atPath: files.raftKeys)
                 } else if role == .manager, office == nil {
                     if credentials.role != .manager { try await renew(until: .manager) }
                     // Unstructured, so that a demotion can end it alone; the group passes cancellation on, and what
@@ -127,7 +128,7 @@ actor SwarmStay {
     }
 
     private func beManager() async throws {
-        let disk = try RaftLog(directory: files.raft)
+        let disk = try RaftLog(directory: files.raft, keyFile: files.raftKeys)
         defer { try? disk.close() }
         let member: UInt64
         if let known = record.member {
@@ -271,7 +272,8 @@ actor SwarmStay {
         dump["Raft"] = [
             "Member": JSON(manager.settings.member.rawValue), "Role": .string("\(raft.role)"), "Term": JSON(raft.term),
             "Leader": raft.leader.map { JSON($0.rawValue) } ?? .null, "Commit": JSON(raft.commitIndex),
-            "Applied": JSON(raft.appliedIndex), "Last": JSON(raft.lastIndex),
+            "Applied": JSON(raft.appliedIndex), "Last": JSON(raft.lastIndex), "First": JSON(raft.firstIndex),
+            "Persisted": JSON(raft.persistedIndex), "Snapshot": JSON(raft.snapshotIndex),
             "Inbox": JSON(raft.inboxDepth),
             "Members": .array(
                 raft.membership.members.map {

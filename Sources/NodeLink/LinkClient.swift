@@ -12,13 +12,13 @@ import Synchronization
 /// The link to one manager: calls, a worker's session, and the stream of Raft's frames. It connects when there is
 /// something to say and reconnects by itself.
 package final class LinkClient: Sendable {
-    private let address: String
-    private let member: UInt64?
+    let address: String
+    let member: UInt64?
     private let log: Logger
     private let onUp: @Sendable () -> Void
     private let onDown: @Sendable () -> Void
     private let client: GRPCClient<HTTP2ClientTransport.Posix>
-    private let stub: Apus_V1_Link.Client<HTTP2ClientTransport.Posix>
+    let stub: Apus_V1_Link.Client<HTTP2ClientTransport.Posix>
     /// The queue of the stream that is open now, or will be next.
     private let frames = Mutex(FrameQueue())
 
@@ -45,10 +45,33 @@ package final class LinkClient: Sendable {
     /// Holds the connection until cancelled. For one call in a link's life.
     package func run() async {
         await withDiscardingTaskGroup { group in
-            group.addTask { [client] in try? await abandoning(grace: .seconds(3)) { try await client.runConnections() }
-            }
+            group.addTask { await self.holdConnection() }
             if let member { group.addTask { await self.streamFrames(of: member) } }
         }
+    }
+
+    /// A link for one conversation, without a stream of frames.
+    package static func once<Result: Sendable>(
+        to address: String, tls: TLSState, as member: UInt64? = nil, log: Logger,
+        _ body: @escaping @Sendable (LinkClient) async throws -> Result
+    ) async throws -> Result {
+        let link = LinkClient(address: address, tls: tls, member: member, log: log)
+        return try await withThrowingTaskGroup(of: Result?.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                await link.holdConnection()
+                return nil
+            }
+            group.addTask { try await body(link) }
+            while let result = try await group.next() {
+                if let result { return result }
+            }
+            throw CancellationError()
+        }
+    }
+
+    private func holdConnection() async {
+        try? await abandoning(grace: .seconds(3)) { [client] in try await client.runConnections() }
     }
 
     // MARK: Frames

@@ -79,6 +79,11 @@ package protocol LinkHandler: Sendable {
     /// Frames of the consensus. Must not wait.
     func raft(_ frames: [[UInt8]], from peer: Peer, member: UInt64)
 
+    /// A leader wants to send a snapshot.
+    ///
+    /// - Parameter head: as its owner wrote it.
+    func snapshot(_ head: [UInt8], from peer: Peer, member: UInt64) async throws(ControlError) -> any IncomingSnapshot
+
     /// A worker's session; it ends when this returns.
     func session<Words: AsyncSequence & Sendable>(
         from peer: Peer, inbound: Words, send: @escaping @Sendable (Dispatch.FromManager) async throws -> Void
@@ -86,6 +91,12 @@ package protocol LinkHandler: Sendable {
 }
 
 extension LinkHandler {
+    package func snapshot(
+        _ head: [UInt8], from peer: Peer, member: UInt64
+    ) async throws(ControlError) -> any IncomingSnapshot {
+        throw .unimplemented("this manager takes no snapshots")
+    }
+
     package func leaveManagers(from peer: Peer) async throws(ControlError) {
         throw .unimplemented("this manager lets nobody go on request: demote the node with `docker node demote`")
     }

@@ -6,7 +6,7 @@ import SwiftProtobuf
 struct LinkService: Apus_V1_Link.SimpleServiceProtocol {
     let handler: any LinkHandler
 
-    private func caller() throws -> Peer {
+    func caller() throws -> Peer {
         guard let peer = Caller.peer else { throw RPCError(code: .unauthenticated, message: "a certificate is needed") }
         return peer
     }

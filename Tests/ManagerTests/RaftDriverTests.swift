@@ -27,6 +27,9 @@ final class Group: Sendable {
             group.nodes.withLock { $0[peer] }?.driver.deliver(message, from: from)
         }
         func membershipChanged(_ membership: Membership) {}
+        func sendSnapshot(to peer: MemberID, atLeast index: LogIndex, term: Term) {
+            Issue.record("a snapshot is asked for, but nothing was compacted")
+        }
     }
 
     let nodes = Mutex<[MemberID: Node]>([:])
@@ -199,7 +202,7 @@ struct RaftDriverTests {
     }
 
     @Test func `a disk that fails stops the member, and nothing is acknowledged`() async throws {
-        struct Broken: DurableLog {
+        struct Broken: WithoutSnapshots {
             struct Failure: Error {}
             func save(hardState: HardState?, appends: [[Entry]]) async throws { throw Failure() }
         }

@@ -36,7 +36,13 @@ final class Handler: LinkHandler {
     let (words, wordWriter) = AsyncStream.makeStream(of: Dispatch.FromWorker.self)
     let (arrivals, arrivalWriter) = AsyncStream.makeStream(of: Void.self)
 
-    init(_ realm: Realm) { self.realm = realm }
+    /// What takes snapshots; nil to refuse them.
+    let snapshots: (any IncomingSnapshot)?
+
+    init(_ realm: Realm, snapshots: (any IncomingSnapshot)? = nil) {
+        self.realm = realm
+        self.snapshots = snapshots
+    }
 
     static let goodSecret: UInt128 = 5
 
@@ -76,6 +82,13 @@ final class Handler: LinkHandler {
         case .removeService(let id): throw .notFound(kind: "service", reference: id.description)
         default: throw .failedPrecondition("not that")
         }
+    }
+
+    func snapshot(
+        _ head: [UInt8], from peer: Peer, member: UInt64
+    ) async throws(ControlError) -> any IncomingSnapshot {
+        guard let snapshots else { throw .unimplemented("no snapshots here") }
+        return snapshots
     }
 
     func raft(_ frames: [[UInt8]], from peer: Peer, member: UInt64) { frameWriter.yield(frames) }

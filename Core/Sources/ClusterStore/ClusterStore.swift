@@ -62,6 +62,8 @@ extension ClusterStore {
 
     /// All of them, by ID.
     public var nodes: [Cluster.Node] { nodeTable.sorted }
+    /// By service, oldest first; those of removed services whose tasks still end are among them.
+    public var revisions: [Cluster.Revision] { revisionTable.sorted { $0.key < $1.key }.flatMap(\.value) }
     public var services: [Cluster.Service] { serviceTable.sorted }
     public var tasks: [Cluster.Task] { taskTable.sorted }
     public var nodeCount: Int { nodeTable.count }

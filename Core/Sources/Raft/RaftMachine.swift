@@ -15,7 +15,7 @@ public struct RaftMachine: Sendable {
     public enum Role: Sendable, Equatable { case follower, preCandidate, candidate, leader }
 
     public let id: MemberID
-    public let settings: Settings
+    public internal(set) var settings: Settings
 
     public internal(set) var role = Role.follower
     public internal(set) var hardState: HardState
@@ -79,6 +79,14 @@ public struct RaftMachine: Sendable {
         restartElectionTimer()
         // Alone, there is nobody to wait for.
         if log.membership.voters == [id] { ticksUntilElection = 1 }
+    }
+
+    /// Takes other numbers from now on. What is under way, an election's timer above all, ends by the old ones.
+    public mutating func adopt(_ new: Settings) {
+        precondition(
+            new.electionTicks > new.heartbeatTicks && new.heartbeatTicks > 0,
+            "an election after \(new.electionTicks) ticks needs heartbeats more often than every \(new.heartbeatTicks)")
+        settings = new
     }
 
     /// Takes one input and appends what must be done about it to `effects`, which the owner reuses.

@@ -9,6 +9,9 @@ package protocol RaftTransport: Sendable {
     func send(_ message: Message, to peer: MemberID)
     /// Whom to hold links to from now on.
     func membershipChanged(_ membership: Membership)
+    /// Streams the newest snapshot, which reaches `index` at least, then its offer as the leader of `term`, beside all
+    /// other messages; then calls ``RaftDriver/snapshotSent(to:ok:)``.
+    func sendSnapshot(to peer: MemberID, atLeast index: LogIndex, term: Term)
 }
 
 /// Runs one member of the consensus: feeds its machine, and does what the machine asks, in the order that makes its
@@ -28,6 +31,12 @@ package final class RaftDriver: Sendable {
         case input(Input)
         /// The write under way is on the disk.
         case written(took: Duration)
+        /// A copy of the state, of which a snapshot is due.
+        case frozen(at: LogIndex, any FrozenState)
+        /// The snapshot under way is on the disk.
+        case snapshotSaved(SnapshotMeta)
+        /// The state holds other numbers for consensus.
+        case numbers(ConsensusNumbers)
     }
 
     /// Messages, proposals and reads that may wait.
@@ -40,7 +49,8 @@ package final class RaftDriver: Sendable {
     let desk = Mutex(Desk())
     let inbox = Inbox<Order>(limit: inboxLimit, weightLimit: inboxBytes)
     let writes = Inbox<DiskWrite>(limit: 1)
-    let batches = Inbox<CommittedBatch>(limit: .max)
+    let batches = Inbox<ApplyOrder>(limit: .max)
+    let snapshots = Inbox<SnapshotOrder>(limit: 1)
     let ticksDue = Atomic<Int>(0)
     let tenureWriter: AsyncStream<Tenure>.Continuation
     let transport: any RaftTransport
@@ -50,7 +60,7 @@ package final class RaftDriver: Sendable {
 
     private let start: Mutex<RaftMachine?>
     private let disk: any DurableLog
-    private let apply: @Sendable ([Entry]) throws -> Void
+    private let state: any StateMachine
     private let applier = DispatchQueue(label: "apus.raft.apply")
     private let numbers = Atomic<UInt64>(0)
     let published: Mutex<RaftStatus>
@@ -61,24 +71,35 @@ package final class RaftDriver: Sendable {
 
     /// - Parameters:
     ///   - tick: one unit of the machine's time.
-    ///   - apply: makes committed entries the state, in order. Called on a queue of its own, one call
-    ///     after another; consensus does not wait for it.
+    ///   - state: what committed entries make, as the machine's snapshot left it. Called on a queue of its own;
+    ///     consensus does not wait for it.
     package init(
         machine: RaftMachine, log: any DurableLog, transport: any RaftTransport,
         tick: Duration = .milliseconds(50), clock: any Clock<Duration> = ContinuousClock(),
-        apply: @escaping @Sendable ([Entry]) throws -> Void, logger: Logger
+        state: any StateMachine, logger: Logger
     ) {
         start = Mutex(machine)
         disk = log
         self.transport = transport
         self.tick = tick
         self.clock = clock
-        self.apply = apply
+        self.state = state
         self.logger = logger
         desk.withLock { $0.applied = machine.appliedIndex }
         published = Mutex(RaftStatus(of: machine))
         (tenures, tenureWriter) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         transport.membershipChanged(machine.membership)
+    }
+
+    /// With a state that is made by entries alone, and of which there are no snapshots.
+    package convenience init(
+        machine: RaftMachine, log: any DurableLog, transport: any RaftTransport,
+        tick: Duration = .milliseconds(50), clock: any Clock<Duration> = ContinuousClock(),
+        apply: @escaping @Sendable ([Entry]) throws -> Void, logger: Logger
+    ) {
+        self.init(
+            machine: machine, log: log, transport: transport, tick: tick, clock: clock,
+            state: AppliedOnly(make: apply), logger: logger)
     }
 
     /// As of the last turn of the loop.
@@ -99,7 +120,8 @@ package final class RaftDriver: Sendable {
             defer { group.cancelAll() }
             group.addTask { [self] in await keepTime() }
             group.addTask { [self] in try await writeToDisk() }
-            group.addTask { [self] in try await applyCommitted() }
+            group.addTask { [self, applied = machine.appliedIndex] in try await applyCommitted(from: applied) }
+            group.addTask { [self] in try await makeSnapshots() }
             group.addTask { [self] in await loop(machine) }
             // None of these ends by itself: whichever does, ends all.
             try await group.next()
@@ -119,25 +141,78 @@ package final class RaftDriver: Sendable {
             writes.drain(into: &waiting)
             for write in waiting {
                 let began = ContinuousClock.now
-                try await disk.save(hardState: write.hardState, appends: write.appends)
+                if write.hardState != nil || !write.appends.isEmpty {
+                    try await disk.save(hardState: write.hardState, appends: write.appends)
+                }
+                if let meta = write.install { try await disk.installSnapshot(meta) }
                 inbox.putAlways(.written(took: ContinuousClock.now - began))
             }
             waiting.removeAll(keepingCapacity: true)
         }
     }
 
-    private func applyCommitted() async throws {
-        var waiting: [CommittedBatch] = []
+    private func applyCommitted(from start: LogIndex) async throws {
+        var waiting: [ApplyOrder] = []
+        var progress = ApplyProgress(snapshotAt: start)
+        noteNumbers(&progress)
         for await _ in batches.rings {
             batches.drain(into: &waiting)
-            for batch in waiting {
-                // After a restart this may be a whole log: those who wait for its beginning need not wait for its end.
-                for start in stride(from: 0, to: batch.entries.count, by: CommittedBatch.portion) {
-                    try Task.checkCancellation()
-                    let portion = Array(batch.entries[start..<min(start + CommittedBatch.portion, batch.entries.count)])
-                    try await applyOffThePool(portion)
-                    answer(portion, batch.outcomes)
+            for order in waiting {
+                switch order {
+                case .entries(let batch): try await apply(batch, &progress)
+                case .install(let meta): try await install(meta, &progress)
                 }
+            }
+            waiting.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private func apply(_ batch: CommittedBatch, _ progress: inout ApplyProgress) async throws {
+        // After a restart this may be a whole log: those who wait for its beginning need not wait for its end.
+        for start in stride(from: 0, to: batch.entries.count, by: CommittedBatch.portion) {
+            try Task.checkCancellation()
+            let portion = Array(batch.entries[start..<min(start + CommittedBatch.portion, batch.entries.count)])
+            try await offThePool { [state] in try state.apply(portion) }
+            noteNumbers(&progress)
+            freezeIfDue(portion[portion.count - 1].index, &progress)
+            answer(portion, batch.outcomes)
+        }
+    }
+
+    private func install(_ meta: SnapshotMeta, _ progress: inout ApplyProgress) async throws {
+        try await offThePool { [state] in try state.install(meta) }
+        progress.snapshotAt = meta.index
+        noteNumbers(&progress)
+        let done = desk.withLock { desk in
+            desk.applied = meta.index
+            return desk.takeWatchers(upTo: meta.index)
+        }
+        for (waiter, result) in done { waiter.resume(returning: result) }
+        inbox.putAlways(.input(.snapshotInstalled(meta)))
+    }
+
+    private func noteNumbers(_ progress: inout ApplyProgress) {
+        guard let numbers = state.consensus, numbers != progress.numbers else { return }
+        progress.numbers = numbers
+        inbox.putAlways(.numbers(numbers))
+    }
+
+    private func freezeIfDue(_ index: LogIndex, _ progress: inout ApplyProgress) {
+        guard index >= progress.snapshotAt + progress.numbers.snapshotInterval, let frozen = state.freeze() else {
+            return
+        }
+        progress.snapshotAt = index
+        inbox.putAlways(.frozen(at: index, frozen))
+    }
+
+    /// One after another; each encoded on a queue of the log's.
+    private func makeSnapshots() async throws {
+        var waiting: [SnapshotOrder] = []
+        for await _ in snapshots.rings {
+            snapshots.drain(into: &waiting)
+            for order in waiting {
+                try await disk.saveSnapshot(order.meta, of: order.state, keeping: order.retention)
+                inbox.putAlways(.snapshotSaved(order.meta))
             }
             waiting.removeAll(keepingCapacity: true)
         }
@@ -145,9 +220,9 @@ package final class RaftDriver: Sendable {
 
     /// The pool has as many threads as the machine has cores: on a small one, reading a long log there would leave none
     /// for the loop.
-    private func applyOffThePool(_ entries: [Entry]) async throws {
+    private func offThePool(_ work: @escaping @Sendable () throws -> Void) async throws {
         try await withCheckedThrowingContinuation { continuation in
-            applier.async { [self] in continuation.resume(with: Result { try apply(entries) }) }
+            applier.async { continuation.resume(with: Result { try work() }) }
         }
     }
 
@@ -192,6 +267,9 @@ extension RaftDriver {
 
     /// The link to a member was closed. If it led, it need not be waited for.
     package func linkClosed(_ peer: MemberID) { _ = inbox.put(.input(.linkClosed(peer))) }
+
+    /// The snapshot that ``RaftTransport/sendSnapshot(to:atLeast:term:)`` was asked for has arrived, or will not.
+    package func snapshotSent(to peer: MemberID, ok: Bool) { inbox.putAlways(.input(.snapshotSent(to: peer, ok: ok))) }
 
     /// What was last sent to a member is lost.
     package func unreachable(_ peer: MemberID) { _ = inbox.put(.input(.unreachable(peer))) }

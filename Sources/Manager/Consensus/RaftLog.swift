@@ -1,16 +1,24 @@
 import Dispatch
 import Foundation
-import GRDB
+package import GRDB
 import Glibc
 package import Raft
+import Synchronization
 
 /// What consensus needs of a disk. Returns only once the bytes are safe.
 package protocol DurableLog: Sendable {
     /// One durable write: the newest hard state, and batches of entries, each in place of all from its first index on.
     func save(hardState: HardState?, appends: [[Entry]]) async throws
+    /// Makes a snapshot of `state` and then lets go of the entries that it stands for, but for the newest of them.
+    ///
+    /// Works beside ``save(hardState:appends:)``, which waits for one chunk at most.
+    func saveSnapshot(_ meta: SnapshotMeta, of state: any FrozenState, keeping: SnapshotRetention) async throws
+    /// One durable write: the snapshot that was received takes the place of everything.
+    func installSnapshot(_ meta: SnapshotMeta) async throws
 }
 
-/// The log of one member in SQLite: one row an append batch, each entry with its checksum; term and vote beside it.
+/// The log of one member in SQLite: one row an append batch, each entry with its checksum; term and vote beside it;
+/// snapshots in chunks, a row each. All of it but numbers is encrypted: see ``LogCipher``.
 ///
 /// Write-ahead log with `synchronous=FULL`: a commit returns after the kernel says that the bytes are on the disk.
 /// Writes run on a queue of their own, because one may take milliseconds, or seconds on a busy disk. The file is locked
@@ -19,15 +27,21 @@ package protocol DurableLog: Sendable {
 /// Nothing that was saved is ever left out in silence when it is read back, for it may have been acknowledged to
 /// somebody: see ``restore()``.
 package final class RaftLog: DurableLog {
-    private let path: String
-    private let database: DatabaseQueue
-    private let queue = DispatchQueue(label: "apus.raft.log")
+    let path: String
+    let database: DatabaseQueue
+    let cipher: LogCipher
+    let queue = DispatchQueue(label: "apus.raft.log")
+    /// Snapshots are encoded here, so that neither the driver nor a write of the log waits for it.
+    let snapshotQueue = DispatchQueue(label: "apus.raft.snapshot", qos: .utility)
+    /// Snapshots that somebody reads or writes just now; they are not thrown away.
+    let inUse = Mutex<[Int64: Int]>([:])
 
     /// Opens the log in `directory`, making both where they are not there.
     ///
-    /// - Parameter patience: how long a log that another still holds is waited for: a program that ends needs a moment
-    ///   to let go.
-    package init(directory: String, patience: Duration = .seconds(3)) throws {
+    /// - Parameters:
+    ///   - keyFile: where its keys are; made with the log.
+    ///   - patience: how long a log that another still holds is waited for: a program that ends needs a moment to let go.
+    package init(directory: String, keyFile: String, patience: Duration = .seconds(3)) throws {
         path = directory + "/raft.sqlite"
         do {
             try Self.makeFile(at: path, in: directory)
@@ -47,23 +61,87 @@ package final class RaftLog: DurableLog {
                     reason: "the file system takes no write-ahead log, only '\(mode ?? "")'",
                     advice: "Put the directory of apusd on a local disk (ext4, xfs, btrfs)")
             }
-            try database.write { try $0.execute(sql: Self.schema) }
+            cipher = try database.write { [path] in try Self.prepare($0, path: path, keyFile: keyFile) }
+            try forgetUnfinishedSnapshots()
         } catch {
             throw RaftLogError(path: path, doing: "opening it", error)
         }
     }
 
-    /// `tail` says where the log ends, so that rows missing at the end are noticed as much as a gap is.
+    /// `tail` says where the log ends, so that rows missing at the end are noticed as much as a gap is. `key_check` holds
+    /// one known word sealed with each key, which tells a wrong key from a damaged row.
     private static let schema = """
-        CREATE TABLE IF NOT EXISTS identity(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-        CREATE TABLE IF NOT EXISTS hard_state(
+        CREATE TABLE identity(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE key_check(key_id INTEGER PRIMARY KEY, box BLOB NOT NULL);
+        CREATE TABLE hard_state(
             id INTEGER PRIMARY KEY CHECK (id = 1), term INTEGER NOT NULL, voted_for INTEGER);
-        CREATE TABLE IF NOT EXISTS batch(
-            first_index INTEGER PRIMARY KEY, last_index INTEGER NOT NULL, frame BLOB NOT NULL);
-        CREATE TABLE IF NOT EXISTS tail(
+        CREATE TABLE batch(
+            first_index INTEGER PRIMARY KEY, last_index INTEGER NOT NULL, key_id INTEGER NOT NULL, frame BLOB NOT NULL);
+        CREATE TABLE tail(
             id INTEGER PRIMARY KEY CHECK (id = 1), last_index INTEGER NOT NULL);
-        DROP INDEX IF EXISTS batch_end;
+        CREATE TABLE snapshot(
+            number INTEGER PRIMARY KEY AUTOINCREMENT, name BLOB NOT NULL UNIQUE, state TEXT NOT NULL,
+            last_index INTEGER NOT NULL, key_id INTEGER NOT NULL, head BLOB NOT NULL);
+        CREATE TABLE chunk(
+            snapshot INTEGER NOT NULL, place INTEGER NOT NULL, key_id INTEGER NOT NULL, frame BLOB NOT NULL,
+            PRIMARY KEY(snapshot, place));
+        PRAGMA user_version = 2;
         """
+
+    /// - Returns: the cipher for the rows that are there.
+    private static func prepare(_ database: Database, path: String, keyFile: String) throws -> LogCipher {
+        let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+        guard version <= 2 else {
+            throw RaftLogError(
+                path: path, doing: "opening it", reason: "a newer version of apusd wrote it (layout \(version))",
+                advice: "Install that version again, and start it")
+        }
+        if version < 2 {
+            guard try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master") == 0 else {
+                throw RaftLogError(
+                    path: path, doing: "opening it",
+                    reason: "a version of apusd before the first release wrote it, without encryption",
+                    advice: "Let this node leave (`docker swarm leave --force`) and join again")
+            }
+            let cipher = try LogCipher.load(keyFile) ?? LogCipher.create(keyFile)
+            try database.execute(sql: schema)
+            try noteKey(of: cipher, in: database)
+            return cipher
+        }
+        guard let cipher = try LogCipher.load(keyFile) else {
+            throw KeyFileError(path: keyFile, reason: "it is missing")
+        }
+        try checkKeys(of: cipher, in: database)
+        try noteKey(of: cipher, in: database)
+        return cipher
+    }
+
+    private static let checkedWord = Array("apus".utf8)
+
+    /// Every key that the log was written with must be there, and be that one.
+    private static func checkKeys(of cipher: LogCipher, in database: Database) throws {
+        for row in try Row.fetchAll(database, sql: "SELECT key_id, box FROM key_check") {
+            let id = UInt32(truncatingIfNeeded: row["key_id"] as Int64)
+            do {
+                _ = try cipher.open(.init(key: id, box: row["box"]), at: "key \(id)")
+            } catch .noSuchKey {
+                throw KeyFileError(path: cipher.path, reason: "key \(id), with which the log was written, is not in it")
+            } catch .notAuthentic {
+                throw KeyFileError(
+                    path: cipher.path, reason: "key \(id) in it is not the one with which the log was written")
+            }
+        }
+    }
+
+    static func noteKey(of cipher: LogCipher, in database: Database) throws {
+        let id = cipher.current
+        guard try Row.fetchOne(database, sql: "SELECT 1 FROM key_check WHERE key_id = ?", arguments: [id]) == nil else {
+            return
+        }
+        let sealed = try cipher.seal(checkedWord, at: "key \(id)")
+        try database.execute(
+            sql: "INSERT INTO key_check(key_id, box) VALUES(?, ?)", arguments: [sealed.key, sealed.box])
+    }
 
     /// For this user alone from its first byte on, and there after a power cut: a new name is safe only once its
     /// directory is synced (fsync(2)).
@@ -129,209 +207,42 @@ extension RaftLog {
     }
 }
 
-// MARK: - Reading
+// MARK: - Keys
 
 extension RaftLog {
-    /// Everything that was made durable.
-    ///
-    /// - Throws: `RaftLogError` where a checksum is wrong, an entry is missing, or the log and the hard state cannot
-    ///   have been written together.
-    package func restore() throws -> Restored {
-        do {
-            return try database.read { database in
-                var restored = Restored()
-                if let row = try Row.fetchOne(database, sql: "SELECT term, voted_for FROM hard_state WHERE id = 1") {
-                    let vote: Int64? = row["voted_for"]
-                    restored.hardState = HardState(
-                        term: UInt64(bitPattern: row["term"] as Int64),
-                        votedFor: vote.map { MemberID(UInt64(bitPattern: $0)) })
-                }
-                let rows = try Row.fetchCursor(
-                    database, sql: "SELECT first_index, last_index, frame FROM batch ORDER BY first_index")
-                while let row = try rows.next() { try add(row, to: &restored) }
-                try checkEnd(of: restored, in: database)
-                return restored
-            }
-        } catch {
-            throw RaftLogError(path: path, doing: "reading it", error)
-        }
-    }
-
-    private func add(_ row: Row, to restored: inout Restored) throws {
-        let first = UInt64(bitPattern: row["first_index"] as Int64)
-        let last = UInt64(bitPattern: row["last_index"] as Int64)
-        let batch = try entries(in: row["frame"], at: first)
-        let begin = (restored.entries.last?.index ?? 0) + 1
-        var expected = begin
-        var lowestTerm = restored.entries.last?.term ?? 0
-        guard first == begin else { throw damaged("reading entry \(begin)", "it is missing") }
-        for entry in batch {
-            guard entry.index == expected else { throw damaged("reading entry \(expected)", "it is missing") }
-            guard entry.term >= lowestTerm else {
-                throw damaged(
-                    "reading entry \(expected)", "its term \(entry.term) is older than that before it, \(lowestTerm)")
-            }
-            lowestTerm = entry.term
-            expected += 1
-        }
-        guard expected == last + 1, !batch.isEmpty else { throw damaged("reading entry \(expected)", "it is missing") }
-        restored.entries += batch
-    }
-
-    private func checkEnd(of restored: Restored, in database: Database) throws {
-        let end = restored.entries.last
-        // Logs of the first versions have no row here.
-        if let tail = try Int64.fetchOne(database, sql: "SELECT last_index FROM tail WHERE id = 1") {
-            let last = UInt64(bitPattern: tail)
-            guard last == end?.index ?? 0 else {
-                throw damaged("reading entry \((end?.index ?? 0) + 1)", "it is missing: \(last) entries were written")
-            }
-        }
-        guard end?.term ?? 0 <= restored.hardState.term else {
-            throw damaged(
-                "reading its hard state",
-                "it says term \(restored.hardState.term), but entry \(end!.index) is of term \(end!.term)")
-        }
-    }
-
-    private func entries(in frame: Data, at first: LogIndex) throws -> [Entry] {
-        do {
-            return try Entry.decodeAll(Array(frame))
-        } catch FrameError.unknownVersion, FrameError.unknownKind {
-            throw RaftLogError(
-                path: path, doing: "reading the batch at entry \(first)", reason: "a newer version of apusd wrote it",
-                advice: "Install that version again, and start it")
-        } catch {
-            throw damaged("reading the batch at entry \(first)", "it is damaged (\(error))")
-        }
-    }
-
-    private func damaged(_ doing: String, _ reason: String) -> RaftLogError {
-        RaftLogError(path: path, doing: doing, reason: reason, advice: RaftLogError.ofDamage)
-    }
-}
-
-// MARK: - Writing
-
-extension RaftLog {
-    package func save(hardState: HardState?, appends: [[Entry]]) async throws {
-        try await withCheckedThrowingContinuation { continuation in
-            queue.async { [self] in
-                continuation.resume(with: Result { try write(hardState, appends) })
-            }
-        }
-    }
-
-    /// The same, for who is not asynchronous yet.
-    package func saveNow(hardState: HardState?, appends: [[Entry]]) throws {
-        try queue.sync { try write(hardState, appends) }
-    }
-
-    private func write(_ hardState: HardState?, _ appends: [[Entry]]) throws {
+    /// What is written from here on takes a new key. The old ones are kept until nothing needs them.
+    package func rotateKey() throws {
         do {
             try database.write { database in
-                if let hardState {
-                    try database.cachedStatement(
-                        sql: """
-                            INSERT INTO hard_state(id, term, voted_for) VALUES(1, ?, ?)
-                            ON CONFLICT(id) DO UPDATE SET term = excluded.term, voted_for = excluded.voted_for
-                            """
-                    ).execute(arguments: [
-                        Int64(bitPattern: hardState.term), hardState.votedFor.map { Int64(bitPattern: $0.rawValue) },
-                    ])
-                }
-                let batches = appends.filter { !$0.isEmpty }
-                for batch in batches { try append(batch, to: database) }
-                if let last = batches.last?.last?.index {
-                    try database.cachedStatement(
-                        sql: """
-                            INSERT INTO tail(id, last_index) VALUES(1, ?)
-                            ON CONFLICT(id) DO UPDATE SET last_index = excluded.last_index
-                            """
-                    ).execute(arguments: [Int64(bitPattern: last)])
-                }
+                try cipher.rotate()
+                try Self.noteKey(of: cipher, in: database)
             }
         } catch {
-            throw RaftLogError(path: path, doing: "writing to it", error)
+            throw RaftLogError(path: path, doing: "changing its key", error)
         }
     }
 
-    private func append(_ batch: [Entry], to database: Database) throws {
-        let first = Int64(bitPattern: batch[0].index)
-        // The one row that begins before the new entries and may reach into them: it keeps its head.
-        let before = try Row.fetchOne(
-            database.cachedStatement(
-                sql: "SELECT first_index, last_index FROM batch WHERE first_index < ? ORDER BY first_index DESC LIMIT 1"
-            ),
-            arguments: [first])
-        if let before, before["last_index"] as Int64 >= first {
-            let start: Int64 = before["first_index"]
-            let frame = try Data.fetchOne(
-                database, sql: "SELECT frame FROM batch WHERE first_index = ?", arguments: [start])
-            let head = try entries(in: frame ?? Data(), at: UInt64(bitPattern: start))
-                .filter { $0.index < batch[0].index }
-            try database.execute(
-                sql: "UPDATE batch SET last_index = ?, frame = ? WHERE first_index = ?",
-                arguments: [first - 1, Data(Entry.encoded(head)), start])
+    /// Forgets the keys of rows that are gone.
+    func forgetOldKeys() throws {
+        try database.write { database in
+            let needed = try Int64.fetchAll(
+                database,
+                sql: "SELECT key_id FROM batch UNION SELECT key_id FROM snapshot UNION SELECT key_id FROM chunk")
+            let current = Int64(cipher.current)
+            // First the row that asks for a key, then the key.
+            for id in try Int64.fetchAll(database, sql: "SELECT key_id FROM key_check")
+            where id != current && !needed.contains(id) {
+                try database.execute(sql: "DELETE FROM key_check WHERE key_id = ?", arguments: [id])
+            }
         }
-        try database.cachedStatement(sql: "DELETE FROM batch WHERE first_index >= ?").execute(arguments: [first])
-        try database.cachedStatement(sql: "INSERT INTO batch(first_index, last_index, frame) VALUES(?, ?, ?)")
-            .execute(arguments: [first, Int64(bitPattern: batch[batch.count - 1].index), Data(Entry.encoded(batch))])
+        let kept = try database.read { try Int64.fetchAll($0, sql: "SELECT key_id FROM key_check") }
+        try cipher.keepOnly(Set(kept.map { UInt32(truncatingIfNeeded: $0) }))
     }
 }
 
-/// The log cannot be read or written. The node must stop: it cannot keep promises.
-package struct RaftLogError: Error, Sendable, CustomStringConvertible {
-    var path: String
-    var doing: String
-    var reason: String
-    /// What a person should do now.
-    var advice: String
-
-    package var description: String {
-        """
-        the log of this manager, \(path), failed while \(doing): \(reason). \
-        This manager stops, because it can keep no promises now. \(advice). Then start apusd again.
-        """
+extension RaftLog {
+    /// For tests, which look into the rows and break them.
+    package func inspect<Result>(_ body: (Database) throws -> Result) throws -> Result {
+        try database.writeWithoutTransaction(body)
     }
-
-    init(path: String, doing: String, reason: String, advice: String) {
-        self.path = path
-        self.doing = doing
-        self.reason = reason
-        self.advice = advice
-    }
-
-    /// An error that says more already stays as it is.
-    init(path: String, doing: String, _ error: any Error) {
-        if let error = error as? RaftLogError {
-            self = error
-            return
-        }
-        var advice =
-            "Look at the disk and its file system (`dmesg`); where it is broken, replace it and let this node join anew"
-        var reason = "\(error)"
-        if let error = error as? DatabaseError {
-            reason = "\(error.message ?? "SQLite says no more") (SQLite \(error.extendedResultCode.rawValue))"
-            switch error.resultCode {
-            case .SQLITE_FULL: advice = "Make room on the disk (`df \(path)`)"
-            case .SQLITE_BUSY, .SQLITE_LOCKED:
-                advice = "Another program has it open: see that only one apusd runs in this directory"
-            case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_CANTOPEN, .SQLITE_AUTH:
-                advice = "See that apusd may write there, and that the file system is not mounted read-only"
-            case .SQLITE_CORRUPT, .SQLITE_NOTADB: advice = Self.ofDamage
-            default: break
-            }
-        } else if let error = error as? DamagedWriteAheadFile {
-            advice = Self.ofDamage
-            reason = error.description
-        }
-        self.init(path: path, doing: doing, reason: reason, advice: advice)
-    }
-
-    static let ofDamage = """
-        Do not repair it by hand: what is missing may have been promised to somebody. While other managers have a \
-        majority, let this node leave (`docker swarm leave --force`) and join again; else put back a copy of the \
-        directory from before the damage
-        """
 }

@@ -7,10 +7,12 @@ struct DiskWrite: Sendable {
     var hardState: HardState?
     var appends: [[Entry]] = []
     var messages: [(message: Message, peer: MemberID)] = []
+    /// After all of the above, in the place of the whole log.
+    var install: SnapshotMeta?
     var entryCount = 0
     var byteCount = 0
 
-    var isEmpty: Bool { hardState == nil && appends.isEmpty }
+    var isEmpty: Bool { hardState == nil && appends.isEmpty && install == nil }
 
     mutating func append(_ entries: [Entry]) {
         appends.append(entries)
@@ -37,6 +39,26 @@ struct CommittedBatch: Sendable {
     var outcomes: [LogIndex: Outcome]
 }
 
+/// What the state machine is to do next.
+enum ApplyOrder: Sendable {
+    case entries(CommittedBatch)
+    case install(SnapshotMeta)
+}
+
+/// What the applier knows.
+struct ApplyProgress {
+    /// Where the last snapshot was made, begun or installed.
+    var snapshotAt: LogIndex
+    var numbers = ConsensusNumbers()
+}
+
+/// A snapshot to be made.
+struct SnapshotOrder: Sendable {
+    var meta: SnapshotMeta
+    var state: any FrozenState
+    var retention: SnapshotRetention
+}
+
 /// What the loop holds beside the machine.
 struct LoopState {
     var machine: RaftMachine
@@ -47,6 +69,12 @@ struct LoopState {
     /// Where proposals of this node stand, until they are committed or replaced.
     var underWay: [LogIndex: (ticket: Ticket, term: Term)] = [:]
     var tenure: OpenTenure?
+    /// A copy of the state that waits to become a snapshot; a newer one takes its place.
+    var frozen: (index: LogIndex, state: any FrozenState)?
+    var isMakingSnapshot = false
+    /// Who is sent a snapshot just now.
+    var sending: Set<MemberID> = []
+    var numbers = ConsensusNumbers()
     var membership: Membership
     var status: RaftStatus
 
@@ -55,7 +83,7 @@ struct LoopState {
     var inputs: [Input] = []
     var effects: [Effect] = []
     var answers: [(Ticket, Answer)] = []
-    var committed: [CommittedBatch] = []
+    var committed: [ApplyOrder] = []
 
     struct OpenTenure {
         var term: Term
@@ -69,6 +97,8 @@ struct LoopState {
         self.machine = machine
         membership = machine.membership
         status = RaftStatus(of: machine)
+        // Before it has applied anything, that is where its snapshot ends.
+        status.snapshotIndex = machine.appliedIndex
     }
 
     /// The disk is so far behind that what waits for it must not grow.
@@ -101,6 +131,18 @@ extension RaftDriver {
         for order in state.orders {
             switch order {
             case .written(let duration): finishWrite(duration, &state)
+            case .frozen(let index, let frozen): state.frozen = (index, frozen)
+            case .snapshotSaved(let meta):
+                state.isMakingSnapshot = false
+                state.status.snapshotIndex = max(state.status.snapshotIndex, meta.index)
+                state.inputs.append(.compacted(meta))
+            case .numbers(let numbers): adopt(numbers, &state)
+            case .input(.snapshotSent(let peer, _)):
+                state.sending.remove(peer)
+                if case .input(let input) = order { state.inputs.append(input) }
+            case .input(.snapshotInstalled(let meta)):
+                state.status.snapshotIndex = max(state.status.snapshotIndex, meta.index)
+                state.inputs.append(.snapshotInstalled(meta))
             case .input(.propose(let token, _)) where isDiskFarBehind:
                 state.answers.append((.proposal(token), .failure(.busy)))
             case .input(.received(.append, from: _)) where isDiskFarBehind: continue  // its leader repeats it
@@ -114,6 +156,17 @@ extension RaftDriver {
         if ticks > 0 { ageHandovers(by: ticks, settings: state.machine.settings) }
     }
 
+    private func adopt(_ numbers: ConsensusNumbers, _ state: inout LoopState) {
+        state.numbers = numbers
+        guard let settings = numbers.applied(to: state.machine.settings) else {
+            logger.warning(
+                "the swarm's election tick is not above its heartbeat tick: the old ones stay",
+                metadata: ["election": "\(numbers.electionTicks)", "heartbeat": "\(numbers.heartbeatTicks)"])
+            return
+        }
+        state.machine.adopt(settings)
+    }
+
     private func finishWrite(_ duration: Duration, _ state: inout LoopState) {
         guard let write = state.writing else { return }
         state.writing = nil
@@ -125,6 +178,7 @@ extension RaftDriver {
         }
         for (message, peer) in write.messages { transport.send(message, to: peer) }
         if let confirmation = write.confirmation { state.inputs.append(confirmation) }
+        if let meta = write.install { batches.putAlways(.install(meta)) }
     }
 
     // MARK: Out
@@ -150,16 +204,15 @@ extension RaftDriver {
                 logger.info(
                     "the leader changed",
                     metadata: ["raft.leader": "\(leader.map(\.description) ?? "none")", "raft.term": "\(term)"])
-            case .sendSnapshot(let peer, _):
-                // Nothing is ever compacted yet, so no follower can need one.
-                logger.error(
-                    "a manager asks for a snapshot, which this version does not make",
-                    metadata: ["raft.member": "\(peer)"])
-                inbox.putAlways(.input(.snapshotSent(to: peer, ok: false)))
-            case .installSnapshot(_, let peer):
-                logger.error(
-                    "a manager offers a snapshot, which this version cannot take: install the version that it runs",
-                    metadata: ["raft.member": "\(peer)"])
+            case .sendSnapshot(let peer, let index):
+                // Only a leader may offer one, and by the end of these effects it may lead no more.
+                guard state.machine.role == .leader else { continue }
+                state.sending.insert(peer)
+                transport.sendSnapshot(to: peer, atLeast: index, term: state.machine.term)
+            case .installSnapshot(let meta, let peer):
+                logger.info(
+                    "taking over a snapshot", metadata: ["raft.member": "\(peer)", "raft.index": "\(meta.index)"])
+                state.next.install = meta
             case .removed:
                 state.status.wasRemoved = true
                 logger.warning("this member was removed from the managers")
@@ -187,7 +240,7 @@ extension RaftDriver {
                 outcomes[entry.index] = .init(ticket: ticket, isOurs: term == entry.term)
             }
         }
-        state.committed.append(CommittedBatch(entries: entries, outcomes: outcomes))
+        state.committed.append(.entries(CommittedBatch(entries: entries, outcomes: outcomes)))
     }
 
     private func leaveOffice(_ state: inout LoopState) {
@@ -196,6 +249,7 @@ extension RaftDriver {
         // What this leader proposed may still be committed by the next one. Nobody here waits to find out.
         for (ticket, _) in state.underWay.values { state.answers.append((ticket, .failure(.outcomeUnknown))) }
         state.underWay.removeAll()
+        state.sending.removeAll()
     }
 
     /// First the disk, then what others see, then those who wait: whoever is answered finds the status as new as that.
@@ -210,6 +264,7 @@ extension RaftDriver {
             state.membership = state.machine.membership
             transport.membershipChanged(state.membership)
         }
+        beginSnapshot(&state)
         publish(&state)
         openOffice(&state)
         for batch in state.committed { batches.putAlways(batch) }
@@ -217,8 +272,21 @@ extension RaftDriver {
         answer(&state)
     }
 
+    /// Only of what is on this disk, or a restart would find a snapshot that its log does not reach. And not while one
+    /// is being sent: when that has arrived, the entries behind it must still be here.
+    private func beginSnapshot(_ state: inout LoopState) {
+        guard let (index, frozen) = state.frozen, !state.isMakingSnapshot, state.sending.isEmpty,
+            state.machine.persistedIndex >= index
+        else { return }
+        state.frozen = nil
+        guard let meta = state.machine.snapshotMeta(at: index) else { return }  // overtaken by one that was installed
+        state.isMakingSnapshot = true
+        snapshots.putAlways(SnapshotOrder(meta: meta, state: frozen, retention: state.numbers.retention))
+    }
+
     private func publish(_ state: inout LoopState) {
         var status = RaftStatus(of: state.machine)
+        status.snapshotIndex = state.status.snapshotIndex
         status.wasRemoved = state.status.wasRemoved
         status.diskWrites = state.status.diskWrites
         status.lastDiskWrite = state.status.lastDiskWrite

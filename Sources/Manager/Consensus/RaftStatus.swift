@@ -10,6 +10,10 @@ package struct RaftStatus: Sendable {
     package var lastIndex: LogIndex = 0
     /// How far the log is on this member's own disk.
     package var persistedIndex: LogIndex = 0
+    /// How far this member's newest snapshot reaches; 0 without one.
+    package var snapshotIndex: LogIndex = 0
+    /// The first entry that is still in memory.
+    package var firstIndex: LogIndex = 0
     package var membership = Membership([])
     /// A leader's followers, learners too; empty for all others.
     package var progress: [FollowerProgress] = []
@@ -42,6 +46,7 @@ extension RaftStatus {
         appliedIndex = machine.appliedIndex
         lastIndex = machine.lastIndex
         persistedIndex = machine.persistedIndex
+        firstIndex = machine.firstIndex
         membership = machine.membership
         progress = machine.progress.map { follower in
             FollowerProgress(

@@ -91,6 +91,8 @@ extension ManagerRole: LinkHandler {
                 log.warning("a message of another manager cannot be read", metadata: ["node.id": "\(peer.node)"])
                 continue
             }
+            // A snapshot's offer comes behind its chunks, never among the frames.
+            if case .snapshotOffer = message { continue }
             driver.deliver(message, from: sender)
         }
     }

@@ -39,6 +39,7 @@ package final class ManagerRole: Sendable {
     let office: Office
     let driver: RaftDriver
     let peers: PeerLinks
+    let disk: RaftLog
     let tls: TLSState
     let log: Logger
 
@@ -47,15 +48,17 @@ package final class ManagerRole: Sendable {
         self.settings = settings
         self.tls = tls
         self.log = log
+        self.disk = disk
         office = Office(log: log)
-        let peers = PeerLinks(member: settings.member, firstPeers: settings.firstPeers, tls: tls, log: log)
+        let peers = PeerLinks(
+            member: settings.member, firstPeers: settings.firstPeers, disk: disk, tls: tls, log: log)
         self.peers = peers
         var random = SystemRandomNumberGenerator()
         let machine = RaftMachine(
             id: settings.member, restored: try disk.restore(), random: SeededGenerator(seed: random.next()))
-        let state = state
         driver = RaftDriver(
-            machine: machine, log: disk, transport: peers, apply: { try state.apply($0) }, logger: log)
+            machine: machine, log: disk, transport: peers, state: try ClusterMachine(state: state, disk: disk),
+            logger: log)
         peers.attach(driver)
     }
 

@@ -1,4 +1,5 @@
 import ClusterModel
+import Foundation
 import Logging
 import NodeLink
 import Raft
@@ -14,19 +15,33 @@ final class PeerLinks: RaftTransport {
 
     private struct State {
         var peers: [MemberID: Peer] = [:]
+        /// Snapshots on their way; a newer order takes an older one's place.
+        var deliveries: [MemberID: UInt64] = [:]
+        var lastDelivery: UInt64 = 0
         weak var driver: RaftDriver?
     }
 
     private let member: MemberID
     /// Held from the start and for as long as this runs: the membership that a log in the making shows may be an old one.
     private let firstPeers: [Member]
+    private let disk: RaftLog
     private let tls: TLSState
     private let log: Logger
     private let state = Mutex(State())
     private let (memberships, membershipWriter) = AsyncStream.makeStream(
         of: Membership.self, bufferingPolicy: .bufferingNewest(1))
+    /// At most one a member waits: the consensus asks for the next when the last has ended.
+    private let (orders, orderWriter) = AsyncStream.makeStream(of: SnapshotDelivery.self)
 
-    init(member: MemberID, firstPeers: [ManagerSeat.Place], tls: TLSState, log: Logger) {
+    private struct SnapshotDelivery: Sendable {
+        var peer: MemberID
+        var index: LogIndex
+        var term: Term
+        var number: UInt64
+    }
+
+    init(member: MemberID, firstPeers: [ManagerSeat.Place], disk: RaftLog, tls: TLSState, log: Logger) {
+        self.disk = disk
         self.member = member
         self.firstPeers = firstPeers.map { Member(id: MemberID($0.member), address: $0.address) }
         self.tls = tls
@@ -52,11 +67,72 @@ final class PeerLinks: RaftTransport {
 
     func membershipChanged(_ membership: Membership) { membershipWriter.yield(membership) }
 
+    func sendSnapshot(to peer: MemberID, atLeast index: LogIndex, term: Term) {
+        let number = state.withLock { state in
+            state.lastDelivery += 1
+            state.deliveries[peer] = state.lastDelivery
+            return state.lastDelivery
+        }
+        orderWriter.yield(SnapshotDelivery(peer: peer, index: index, term: term, number: number))
+    }
+
+    // MARK: Snapshots
+
+    private func deliverSnapshots() async {
+        await withDiscardingTaskGroup { group in
+            for await order in orders { group.addTask { await self.deliver(order) } }
+        }
+    }
+
+    private func deliver(_ order: SnapshotDelivery) async {
+        let began = ContinuousClock.now
+        var isDelivered = false
+        do {
+            let sent = try await sendNewestSnapshot(order)
+            isDelivered = true
+            log.info(
+                "sent a snapshot to a manager",
+                metadata: [
+                    "raft.member": "\(order.peer)", "chunks": "\(sent)", "duration": "\(ContinuousClock.now - began)",
+                ])
+        } catch {
+            log.info(
+                "a snapshot did not reach a manager; it goes on when that answers",
+                metadata: ["raft.member": "\(order.peer)", "reason": "\(error)"])
+        }
+        // Whoever still installs the last one asks again with each heartbeat: not at that pace.
+        try? await Task.sleep(for: .milliseconds(500))
+        let driver = state.withLock { state -> RaftDriver? in
+            guard state.deliveries[order.peer] == order.number else { return nil }
+            state.deliveries[order.peer] = nil
+            return state.driver
+        }
+        driver?.snapshotSent(to: order.peer, ok: isDelivered)
+    }
+
+    /// On a connection of its own, so that heartbeats do not wait behind its bytes.
+    private func sendNewestSnapshot(_ order: SnapshotDelivery) async throws -> Int {
+        guard let address = state.withLock({ $0.peers[order.peer]?.address }),
+            let snapshot = try await disk.onSnapshotQueue({ try $0.newestSnapshot() }),
+            snapshot.meta.index >= order.index
+        else { throw ControlError.unavailable("the snapshot, or the member, is not there any more") }
+        disk.hold(snapshot)
+        defer { disk.release(snapshot) }
+        let outgoing = OutgoingSnapshot(
+            head: Array(try JSONEncoder().encode(snapshot.head)), chunkCount: snapshot.head.chunks,
+            chunk: { [disk] place in try await disk.onSnapshotQueue { try $0.chunk(place, of: snapshot) } },
+            offer: Message.snapshotOffer(SnapshotOffer(term: order.term, meta: snapshot.meta)).encoded())
+        return try await LinkClient.once(to: address, tls: tls, as: member.rawValue, log: log) { link in
+            try await link.send(outgoing)
+        }
+    }
+
     // MARK: Life
 
     /// Holds the links until cancelled.
     func run() async {
         await withDiscardingTaskGroup { group in
+            group.addTask { await self.deliverSnapshots() }
             var running: [MemberID: Task<Void, Never>] = [:]
             for await membership in memberships {
                 let wanted = membership.members + firstPeers.filter { !membership.contains($0.id) }

@@ -15,19 +15,30 @@ package final class ClusterState: Sendable {
 
     /// Makes the changes of newly committed entries, in their order.
     ///
+    /// - Returns: whether the swarm itself was changed.
     /// - Throws: `UnreadableEntry` for an entry that this version cannot read. The manager must stop then: to go on
     ///   would give it another state than the rest has.
-    package func apply(_ entries: [Entry]) throws {
+    @discardableResult
+    package func apply(_ entries: [Entry]) throws -> Bool {
         let proposals = try entries.map { entry -> (UInt64, Proposal?) in
             guard case .command(let bytes) = entry.payload else { return (entry.index, nil) }
             return (entry.index, try Documents.read(Proposal.self, from: bytes, entry: entry.index))
         }
-        store.withLock { store in
+        return store.withLock { store in
+            var isSwarmChanged = false
             for (index, proposal) in proposals {
-                if let proposal { _ = store.apply(proposal, at: index) } else { store.advance(to: index) }
+                guard let proposal else {
+                    store.advance(to: index)
+                    continue
+                }
+                for case .swarm in store.apply(proposal, at: index) { isSwarmChanged = true }
             }
+            return isSwarmChanged
         }
     }
+
+    /// Another state takes the place of this one.
+    func replace(with new: ClusterStore) { store.withLock { $0 = new } }
 }
 
 /// How proposals stand in the log: one JSON document each, made and read here alone.

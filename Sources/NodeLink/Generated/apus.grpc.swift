@@ -89,6 +89,19 @@ internal enum Apus_V1_Link: Sendable {
                 type: .bidirectionalStreaming
             )
         }
+        /// Namespace for "Snapshot" metadata.
+        internal enum Snapshot: Sendable {
+            /// Request type for "Snapshot".
+            internal typealias Input = Apus_V1_SnapshotPiece
+            /// Response type for "Snapshot".
+            internal typealias Output = Apus_V1_SnapshotAnswer
+            /// Descriptor for "Snapshot".
+            internal static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "apus.v1.Link"),
+                method: "Snapshot",
+                type: .bidirectionalStreaming
+            )
+        }
         /// Namespace for "Session" metadata.
         internal enum Session: Sendable {
             /// Request type for "Session".
@@ -109,6 +122,7 @@ internal enum Apus_V1_Link: Sendable {
             LeaveManagers.descriptor,
             Submit.descriptor,
             Raft.descriptor,
+            Snapshot.descriptor,
             Session.descriptor
         ]
     }
@@ -213,6 +227,26 @@ extension Apus_V1_Link {
             request: GRPCCore.StreamingServerRequest<Apus_V1_Frames>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Nothing>
+
+        /// Handle the "Snapshot" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A snapshot of the leader's state, beside the frames and on a connection of its own: first its head, to which the
+        /// > answer says which chunk is wanted first (what came before, an earlier stream has brought); then the chunks in
+        /// > order, then the leader's offer. The second answer says that all of it is on the disk.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Apus_V1_SnapshotPiece` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Apus_V1_SnapshotAnswer` messages.
+        func snapshot(
+            request: GRPCCore.StreamingServerRequest<Apus_V1_SnapshotPiece>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_SnapshotAnswer>
 
         /// Handle the "Session" method.
         ///
@@ -319,6 +353,26 @@ extension Apus_V1_Link {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Nothing>
 
+        /// Handle the "Snapshot" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A snapshot of the leader's state, beside the frames and on a connection of its own: first its head, to which the
+        /// > answer says which chunk is wanted first (what came before, an earlier stream has brought); then the chunks in
+        /// > order, then the leader's offer. The second answer says that all of it is on the disk.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Apus_V1_SnapshotPiece` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Apus_V1_SnapshotAnswer` messages.
+        func snapshot(
+            request: GRPCCore.StreamingServerRequest<Apus_V1_SnapshotPiece>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_SnapshotAnswer>
+
         /// Handle the "Session" method.
         ///
         /// > Source IDL Documentation:
@@ -423,6 +477,27 @@ extension Apus_V1_Link {
             context: GRPCCore.ServerContext
         ) async throws
 
+        /// Handle the "Snapshot" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A snapshot of the leader's state, beside the frames and on a connection of its own: first its head, to which the
+        /// > answer says which chunk is wanted first (what came before, an earlier stream has brought); then the chunks in
+        /// > order, then the leader's offer. The second answer says that all of it is on the disk.
+        ///
+        /// - Parameters:
+        ///   - request: A stream of `Apus_V1_SnapshotPiece` messages.
+        ///   - response: A response stream of `Apus_V1_SnapshotAnswer` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func snapshot(
+            request: GRPCCore.RPCAsyncSequence<Apus_V1_SnapshotPiece, any Swift.Error>,
+            response: GRPCCore.RPCWriter<Apus_V1_SnapshotAnswer>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
         /// Handle the "Session" method.
         ///
         /// > Source IDL Documentation:
@@ -498,6 +573,17 @@ extension Apus_V1_Link.StreamingServiceProtocol {
             serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_Nothing>(),
             handler: { request, context in
                 try await self.raft(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Apus_V1_Link.Method.Snapshot.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_SnapshotPiece>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_SnapshotAnswer>(),
+            handler: { request, context in
+                try await self.snapshot(
                     request: request,
                     context: context
                 )
@@ -637,6 +723,23 @@ extension Apus_V1_Link.SimpleServiceProtocol {
         )
     }
 
+    internal func snapshot(
+        request: GRPCCore.StreamingServerRequest<Apus_V1_SnapshotPiece>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_SnapshotAnswer> {
+        return GRPCCore.StreamingServerResponse<Apus_V1_SnapshotAnswer>(
+            metadata: [:],
+            producer: { writer in
+                try await self.snapshot(
+                    request: request.messages,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
     internal func session(
         request: GRPCCore.StreamingServerRequest<Apus_V1_Document>,
         context: GRPCCore.ServerContext
@@ -765,6 +868,31 @@ extension Apus_V1_Link {
             deserializer: some GRPCCore.MessageDeserializer<Apus_V1_Nothing>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_Nothing>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Snapshot" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A snapshot of the leader's state, beside the frames and on a connection of its own: first its head, to which the
+        /// > answer says which chunk is wanted first (what came before, an earlier stream has brought); then the chunks in
+        /// > order, then the leader's offer. The second answer says that all of it is on the disk.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request producing `Apus_V1_SnapshotPiece` messages.
+        ///   - serializer: A serializer for `Apus_V1_SnapshotPiece` messages.
+        ///   - deserializer: A deserializer for `Apus_V1_SnapshotAnswer` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func snapshot<Result>(
+            request: GRPCCore.StreamingClientRequest<Apus_V1_SnapshotPiece>,
+            serializer: some GRPCCore.MessageSerializer<Apus_V1_SnapshotPiece>,
+            deserializer: some GRPCCore.MessageDeserializer<Apus_V1_SnapshotAnswer>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_SnapshotAnswer>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "Session" method.
@@ -963,6 +1091,40 @@ extension Apus_V1_Link {
             )
         }
 
+        /// Call the "Snapshot" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A snapshot of the leader's state, beside the frames and on a connection of its own: first its head, to which the
+        /// > answer says which chunk is wanted first (what came before, an earlier stream has brought); then the chunks in
+        /// > order, then the leader's offer. The second answer says that all of it is on the disk.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request producing `Apus_V1_SnapshotPiece` messages.
+        ///   - serializer: A serializer for `Apus_V1_SnapshotPiece` messages.
+        ///   - deserializer: A deserializer for `Apus_V1_SnapshotAnswer` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        internal func snapshot<Result>(
+            request: GRPCCore.StreamingClientRequest<Apus_V1_SnapshotPiece>,
+            serializer: some GRPCCore.MessageSerializer<Apus_V1_SnapshotPiece>,
+            deserializer: some GRPCCore.MessageDeserializer<Apus_V1_SnapshotAnswer>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_SnapshotAnswer>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.bidirectionalStreaming(
+                request: request,
+                descriptor: Apus_V1_Link.Method.Snapshot.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Session" method.
         ///
         /// > Source IDL Documentation:
@@ -1126,6 +1288,35 @@ extension Apus_V1_Link.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_Frames>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_Nothing>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Snapshot" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > A snapshot of the leader's state, beside the frames and on a connection of its own: first its head, to which the
+    /// > answer says which chunk is wanted first (what came before, an earlier stream has brought); then the chunks in
+    /// > order, then the leader's offer. The second answer says that all of it is on the disk.
+    ///
+    /// - Parameters:
+    ///   - request: A streaming request producing `Apus_V1_SnapshotPiece` messages.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    internal func snapshot<Result>(
+        request: GRPCCore.StreamingClientRequest<Apus_V1_SnapshotPiece>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_SnapshotAnswer>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.snapshot(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_SnapshotPiece>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_SnapshotAnswer>(),
             options: options,
             onResponse: handleResponse
         )
@@ -1308,6 +1499,40 @@ extension Apus_V1_Link.ClientProtocol {
             producer: producer
         )
         return try await self.raft(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Snapshot" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > A snapshot of the leader's state, beside the frames and on a connection of its own: first its head, to which the
+    /// > answer says which chunk is wanted first (what came before, an earlier stream has brought); then the chunks in
+    /// > order, then the leader's offer. The second answer says that all of it is on the disk.
+    ///
+    /// - Parameters:
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - producer: A closure producing request messages to send to the server. Returning
+    ///       from the closure closes the request stream.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    internal func snapshot<Result>(
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Apus_V1_SnapshotPiece>) async throws -> Void,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_SnapshotAnswer>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.StreamingClientRequest<Apus_V1_SnapshotPiece>(
+            metadata: metadata,
+            producer: producer
+        )
+        return try await self.snapshot(
             request: request,
             options: options,
             onResponse: handleResponse

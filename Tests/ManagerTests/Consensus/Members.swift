@@ -12,6 +12,10 @@ final class Members: Sendable {
     let disks: [MemberID: HeldDisk]
     private let running = Mutex<[MemberID: (driver: RaftDriver, life: Task<Void, any Error>)]>([:])
     private let lines: Mutex<[MemberID: [String]]> = Mutex([:])
+    /// What the state says of consensus; nil for a state of which no snapshots are made.
+    let numbers = Mutex<ConsensusNumbers?>(nil)
+    /// Chunks that were sent in snapshots, to whom.
+    let sentChunks = Mutex<[MemberID: Int]>([:])
     let applyHook: Mutex<@Sendable (MemberID, [Entry]) throws -> Void> = Mutex({ _, _ in })
 
     init(_ count: UInt64) throws {
@@ -33,13 +37,42 @@ final class Members: Sendable {
     func start(_ id: MemberID) throws {
         let machine = RaftMachine(
             id: id, restored: try disks[id]!.log.restore(), random: SeededGenerator(seed: .random(in: 0 ... .max)))
-        lines.withLock { $0[id] = [] }
+        let kept = try disks[id]!.log.newestSnapshot().map { try text(of: $0, on: id) }
+        lines.withLock { $0[id] = kept ?? [] }
         let driver = RaftDriver(
             machine: machine, log: disks[id]!, transport: Wire(self, id), tick: .milliseconds(20),
-            apply: { [weak self] entries in try self?.apply(entries, on: id) },
+            state: Lines(members: self, id: id),
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         let life = Task { try await driver.run() }
         running.withLock { $0[id] = (driver, life) }
+    }
+
+    fileprivate func text(of snapshot: StoredSnapshot, on id: MemberID) throws -> [String] {
+        var text: [String] = []
+        try disks[id]!.log.readChunks(of: snapshot) { text.append(String(decoding: $0, as: UTF8.self)) }
+        return text
+    }
+
+    /// The lines that were written, as a state of which there are snapshots: a line a chunk.
+    struct Lines: StateMachine {
+        weak let members: Members?
+        let id: MemberID
+        struct Frozen: FrozenState {
+            let lines: [String]
+            func encode(_ put: ([UInt8]) throws -> Void) throws { for line in lines { try put(Array(line.utf8)) } }
+        }
+        func apply(_ entries: [Entry]) throws { try members?.apply(entries, on: id) }
+        func freeze() -> (any FrozenState)? {
+            guard let members, consensus != nil else { return nil }
+            return Frozen(lines: members.applied(id))
+        }
+        func install(_ meta: SnapshotMeta) throws {
+            guard let members, let snapshot = try members.disks[id]!.log.newestSnapshot() else { return }
+            #expect(snapshot.meta == meta)
+            let text = try members.text(of: snapshot, on: id)
+            members.lines.withLock { $0[id] = text }
+        }
+        var consensus: ConsensusNumbers? { members?.numbers.withLock { $0 } }
     }
 
     private func apply(_ entries: [Entry], on id: MemberID) throws {
@@ -93,6 +126,27 @@ final class Members: Sendable {
             members?.running.withLock { $0[peer]?.driver }?.deliver(message, from: from)
         }
         func membershipChanged(_ membership: Membership) {}
+        func sendSnapshot(to peer: MemberID, atLeast index: LogIndex, term: Term) {
+            Task {
+                let isDelivered = (try? await deliverSnapshot(to: peer, term: term)) ?? false
+                members?.running.withLock { $0[from]?.driver }?.snapshotSent(to: peer, ok: isDelivered)
+            }
+        }
+
+        /// From disk to disk, as a stream would.
+        private func deliverSnapshot(to peer: MemberID, term: Term) async throws -> Bool {
+            guard let members, let there = members.running.withLock({ $0[peer]?.driver }),
+                let snapshot = try members.disks[from]!.log.newestSnapshot()
+            else { return false }
+            let (mine, its) = (members.disks[from]!.log, members.disks[peer]!.log)
+            for place in try its.beginReceiving(snapshot.head)..<snapshot.head.chunks {
+                try its.receive(try mine.chunk(place, of: snapshot), at: place, of: snapshot.head)
+                members.sentChunks.withLock { $0[peer, default: 0] += 1 }
+            }
+            guard try its.finishReceiving(snapshot.head) else { return false }
+            there.deliver(.snapshotOffer(SnapshotOffer(term: term, meta: snapshot.meta)), from: from)
+            return true
+        }
     }
 }
 
@@ -133,6 +187,14 @@ final class HeldDisk: DurableLog {
         if state.withLock({ $0.isBroken }) { throw Broken() }
         try await log.save(hardState: hardState, appends: appends)
     }
+
+    func saveSnapshot(
+        _ meta: SnapshotMeta, of state: any FrozenState, keeping retention: SnapshotRetention
+    ) async throws {
+        try await log.saveSnapshot(meta, of: state, keeping: retention)
+    }
+
+    func installSnapshot(_ meta: SnapshotMeta) async throws { try await log.installSnapshot(meta) }
 }
 
 /// Time that passes when told to.
@@ -185,4 +247,14 @@ final class ManualClock: Clock {
         }
         for waiter in due { waiter.resume(returning: true) }
     }
+}
+
+/// A disk of which no test asks a snapshot.
+protocol WithoutSnapshots: DurableLog {}
+
+extension WithoutSnapshots {
+    func saveSnapshot(
+        _ meta: SnapshotMeta, of state: any FrozenState, keeping retention: SnapshotRetention
+    ) async throws { Issue.record("a snapshot is made") }
+    func installSnapshot(_ meta: SnapshotMeta) async throws { Issue.record("a snapshot is installed") }
 }

@@ -134,8 +134,9 @@ struct RaftDriverPressureTests {
                 _ = gate.wait(timeout: .now() + 20)
             }
             func membershipChanged(_ membership: Membership) {}
+            func sendSnapshot(to peer: MemberID, atLeast index: LogIndex, term: Term) {}
         }
-        struct NoDisk: DurableLog { func save(hardState: HardState?, appends: [[Entry]]) async throws {} }
+        struct NoDisk: WithoutSnapshots { func save(hardState: HardState?, appends: [[Entry]]) async throws {} }
 
         let membership = Membership((1...3).map { Member(id: MemberID($0), address: "\($0)") })
         let restored = Restored(

@@ -111,7 +111,7 @@ struct RaftLogSurvivalTests {
         try log.close()
         try damage("UPDATE batch SET frame = ?", [Data(Entry.encoded(entries(1...2)))])
         let error = #expect(throws: RaftLogError.self) { try restored() }
-        #expect("\(error, default: "no error")".contains("reading entry 3"))
+        #expect("\(error, default: "no error")".contains("reading the batch at entry 1: it is damaged"))
     }
 
     @Test func `refuses a log that is newer than its hard state`() async throws {
