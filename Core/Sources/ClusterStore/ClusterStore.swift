@@ -13,6 +13,7 @@ public struct ClusterStore: Sendable {
     private var nodeTable = Table<Cluster.Node>()
     private var serviceTable = Table<Cluster.Service>()
     private var taskTable = Table<Cluster.Task>()
+    private var networkTable = Table<Cluster.Network>()
     /// The revisions of each service, oldest first.
     private var revisionTable: TreeDictionary<Cluster.ID<Cluster.Service>, [Cluster.Revision]> = [:]
     /// By the name in small letters: two names that differ in case alone are one to swarm mode.
@@ -42,6 +43,7 @@ extension ClusterStore {
     public func node(_ id: Cluster.ID<Cluster.Node>) -> Cluster.Node? { nodeTable[id] }
     public func service(_ id: Cluster.ID<Cluster.Service>) -> Cluster.Service? { serviceTable[id] }
     public func task(_ id: Cluster.ID<Cluster.Task>) -> Cluster.Task? { taskTable[id] }
+    public func network(_ id: Cluster.ID<Cluster.Network>) -> Cluster.Network? { networkTable[id] }
     public func service(named name: String) -> Cluster.Service? {
         servicesByName[name.lowercased()].flatMap { serviceTable[$0] }
     }
@@ -66,6 +68,9 @@ extension ClusterStore {
     public var revisions: [Cluster.Revision] { revisionTable.sorted { $0.key < $1.key }.flatMap(\.value) }
     public var services: [Cluster.Service] { serviceTable.sorted }
     public var tasks: [Cluster.Task] { taskTable.sorted }
+    public var networks: [Cluster.Network] { networkTable.sorted }
+    /// The one that carries published ports; nil if the user removed it.
+    public var ingress: Cluster.Network? { networks.first { $0.spec.isIngress } }
     public var nodeCount: Int { nodeTable.count }
     public var serviceCount: Int { serviceTable.count }
     public var taskCount: Int { taskTable.count }
@@ -143,6 +148,15 @@ extension ClusterStore {
                 revisionTable[old.service] = nil
             }
             return [.task(old: old, new: nil)]
+
+        case .putNetwork(var network):
+            network.meta.touch(index, now)
+            let old = networkTable.put(network, network.id)
+            return [.network(old: old, new: network)]
+
+        case .removeNetwork(let id):
+            guard let old = networkTable.remove(id) else { return [] }
+            return [.network(old: old, new: nil)]
         }
     }
 }
@@ -160,6 +174,7 @@ public enum StoreEvent: Sendable, Equatable {
     case node(old: Cluster.Node?, new: Cluster.Node?)
     case service(old: Cluster.Service?, new: Cluster.Service?)
     case task(old: Cluster.Task?, new: Cluster.Task?)
+    case network(old: Cluster.Network?, new: Cluster.Network?)
 }
 
 /// Objects by ID. Boxed, so that changing one copies a pointer of its neighbours and not their bytes.

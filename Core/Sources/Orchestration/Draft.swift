@@ -62,6 +62,7 @@ private enum ObjectKey: Hashable {
     case node(Cluster.ID<Cluster.Node>)
     case service(Cluster.ID<Cluster.Service>)
     case task(Cluster.ID<Cluster.Task>)
+    case network(Cluster.ID<Cluster.Network>)
 
     /// Nil where every change counts.
     init?(_ change: StoreChange) {
@@ -73,6 +74,8 @@ private enum ObjectKey: Hashable {
         case .removeService(let id): self = .service(id)
         case .putTask(let task): self = .task(task.id)
         case .removeTask(let id): self = .task(id)
+        case .putNetwork(let network): self = .network(network.id)
+        case .removeNetwork(let id): self = .network(id)
         case .putRevision, .removeRevision: return nil
         }
     }

@@ -53,12 +53,15 @@ public struct ManagerMachine: Sendable {
 
     private var ids: IDSource
     private var loads: NodeLoads
+    private var book: AddressBook
     private var sessions: Sessions
     private var dirtyServices: Set<ServiceID>
     private var unplaced: Set<TaskID>
     /// Set when a node came, changed or has more room: tasks that found no place may find one now.
     private var placesChanged = true
     private var dirtyNodes: Set<NodeID> = []
+    /// Set when nodes or published ports changed: who carries the ingress network is looked at again.
+    private var ingressChanged = true
     private var alarms: [ServiceID: Cluster.Timestamp] = [:]
     /// Demotions that an earlier leader began and did not end.
     private var unfinishedDemotions: [Effect]
@@ -67,6 +70,7 @@ public struct ManagerMachine: Sendable {
     public init(store: ClusterStore, ids: IDSource, now: Cluster.Timestamp) {
         self.ids = ids
         loads = NodeLoads(store)
+        book = AddressBook(store)
         sessions = Sessions(store, now: now)
         dirtyServices = Set(store.services.map(\.id)).union(store.tasks.map(\.service))
         unfinishedDemotions = store.nodes.compactMap { node in
@@ -127,16 +131,20 @@ extension ManagerMachine {
         }
     }
 
-    private func decide(
+    private mutating func decide(
         _ request: Control.Request, _ draft: inout Draft, _ after: inout [Effect]
     ) throws(ControlError) -> Control.Reply {
         switch request {
         case .createService(let spec, let auth):
-            return try ServiceRequests.create(spec, registryAuth: auth, in: &draft)
+            return try ServiceRequests.create(spec, registryAuth: auth, book: &book, in: &draft)
         case .updateService(let id, let version, let change, let auth):
-            return try ServiceRequests.update(id, version: version, change, registryAuth: auth, in: &draft)
+            return try ServiceRequests.update(id, version: version, change, registryAuth: auth, book: &book, in: &draft)
         case .removeService(let id):
             return try ServiceRequests.remove(id, in: &draft)
+        case .createNetwork(let spec):
+            return try NetworkRequests.create(spec, book: &book, in: &draft)
+        case .removeNetwork(let id):
+            return try NetworkRequests.remove(id, in: &draft)
         case .updateNode(let id, let version, let spec):
             let reply = try SwarmRequests.updateNode(id, version: version, spec, in: &draft)
             if spec.role == .worker, let manager = draft.store.node(id)?.manager {
@@ -182,6 +190,7 @@ extension ManagerMachine {
             place(&draft)
             absorb(&draft)
         }
+        settleGateways(&draft)
         return false
     }
 
@@ -197,23 +206,45 @@ extension ManagerMachine {
                 unplaced.remove(id)
                 continue
             }
-            switch Scheduler.place(spec, of: task.service, on: nodes, loads: loads) {
-            case .success(let node):
+            do {
+                // Of a global service each task was made for its node.
+                let node =
+                    try task.node ?? Scheduler.place(spec, of: task.service, on: nodes, loads: loads).get()
+                let attachments = try book.attach(spec, to: node, in: &draft)
                 unplaced.remove(id)
                 let status = Cluster.TaskStatus(
                     .assigned, at: draft.now, message: "scheduler assigned task to node")
-                draft.change(task) { ($0.node, $0.status) = (node, status) }
+                draft.change(task) { ($0.node, $0.status, $0.attachments) = (node, status, attachments) }
                 absorb(&draft)
-            case .failure(let reason):
-                guard task.status.error != reason.description else { continue }
-                draft.change(task) { $0.status.error = reason.description }
+            } catch {
+                guard task.status.error != "\(error)" else { continue }
+                draft.change(task) { $0.status.error = "\(error)" }
             }
         }
+    }
+
+    /// Every node is on the ingress network while a service publishes there, and on others while it has tasks there.
+    private mutating func settleGateways(_ draft: inout Draft) {
+        let mayLeave = ingressChanged && !book.isIngressUsed ? draft.store.nodes.map(\.id) : dirtyNodes.sorted()
+        for id in mayLeave {
+            guard let node = draft.store.node(id), !node.attachments.isEmpty else { continue }
+            book.leaveUnused(node, in: &draft)
+        }
+        if ingressChanged, book.isIngressUsed, let ingress = draft.store.ingress {
+            for node in draft.store.nodes where !node.attachments.contains(where: { $0.network == ingress.id }) {
+                // A node without an address there does not answer on published ports; the network's use says so.
+                try? book.join(node.id, [ingress], in: &draft)
+            }
+        }
+        absorb(&draft)
+        ingressChanged = false
     }
 
     /// Takes note of what the draft's changes touched.
     private mutating func absorb(_ draft: inout Draft) {
         for event in draft.takeEvents() {
+            book.note(event)
+            sessions.pictures.note(event, in: draft.store)
             switch event {
             case .task(let old, let new):
                 loads.replace(old, by: new, in: draft.store)
@@ -229,6 +260,7 @@ extension ManagerMachine {
                 if let old, !old.status.state.isTerminal, new?.status.state.isTerminal ?? true { placesChanged = true }
             case .node(let old, let new):
                 placesChanged = true
+                if old == nil { ingressChanged = true }
                 let id = (new ?? old)!.id
                 for task in draft.store.tasks(on: id) { dirtyServices.insert(task.service) }
                 for service in draft.store.services
@@ -240,6 +272,8 @@ extension ManagerMachine {
             case .service(let old, let new):
                 dirtyServices.insert((new ?? old)!.id)
                 if new == nil { alarms[old!.id] = nil }
+                if old?.endpoint != new?.endpoint { ingressChanged = true }
+            case .network(_, let new): if new?.spec.isIngress == true { ingressChanged = true }
             case .swarm(let old, let new):
                 sessions.noteSwarm(old: old, new: new)
                 if old?.spec.taskHistoryLimit != new.spec.taskHistoryLimit {

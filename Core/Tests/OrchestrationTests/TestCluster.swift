@@ -13,6 +13,8 @@ struct TestCluster {
     private(set) var nodes: [String: Cluster.ID<Cluster.Node>] = [:]
     private(set) var wake: Cluster.Timestamp?
     private(set) var sent: [Dispatch.FromManager] = []
+    /// What each worker knows of its networks.
+    private(set) var pictures: [Cluster.ID<Cluster.Node>: NetworkPicture] = [:]
     private(set) var removedMembers: [UInt64] = []
     private(set) var changesInLastStep = 0
     /// What becomes of a task that starts; by default it runs.
@@ -41,6 +43,14 @@ struct TestCluster {
     }
 
     // MARK: Nodes
+
+    @discardableResult
+    mutating func createNetwork(_ name: String, _ json: String = "{}") throws -> Cluster.ID<Cluster.Network> {
+        var document = try JSON(parsing: json)
+        document["Name"] = .string(name)
+        let reply = try ask(.createNetwork(Cluster.NetworkSpec(parsing: document))).get()
+        return Cluster.ID(reply.created!)!
+    }
 
     mutating func join(_ name: String, labels: [String: String] = [:]) {
         let id: Cluster.ID<Cluster.Node> = ids.next()
@@ -140,7 +150,9 @@ struct TestCluster {
                     changesInLastStep = proposal.changes.count
                     _ = store.apply(proposal, at: store.index + 1)
                 case .reply(let token, let outcome): outcomes[token] = outcome
-                case .send(let message, _, _): sent.append(message)
+                case .send(let message, let node, _):
+                    sent.append(message)
+                    if case .network(let news) = message { pictures[node, default: .init()].apply(news) }
                 case .wake(let moment):
                     wake = moment
                     if moment <= now { inputs.append(.woken) }

@@ -7,11 +7,13 @@ public enum StoreChange: Sendable, Equatable, Codable {
     case putService(Cluster.Service)
     case putRevision(Cluster.Revision)
     case putTask(Cluster.Task)
+    case putNetwork(Cluster.Network)
     case removeNode(Cluster.ID<Cluster.Node>)
     /// Its revisions go with it. Its tasks are removed one by one, as they end.
     case removeService(Cluster.ID<Cluster.Service>)
     case removeRevision(Cluster.ID<Cluster.Service>, Cluster.Revision.Number)
     case removeTask(Cluster.ID<Cluster.Task>)
+    case removeNetwork(Cluster.ID<Cluster.Network>)
 }
 
 /// What one log entry carries: changes that happen together, and when the leader decided them.

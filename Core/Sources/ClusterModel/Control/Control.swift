@@ -5,6 +5,8 @@ public enum Control {
         case updateService(
             Cluster.ID<Cluster.Service>, version: UInt64, ServiceChange, registryAuth: RegistryAuth)
         case removeService(Cluster.ID<Cluster.Service>)
+        case createNetwork(Cluster.NetworkSpec)
+        case removeNetwork(Cluster.ID<Cluster.Network>)
         case updateNode(Cluster.ID<Cluster.Node>, version: UInt64, Cluster.NodeSpec)
         case removeNode(Cluster.ID<Cluster.Node>, force: Bool)
         case updateSwarm(version: UInt64, Cluster.SwarmSpec, rotate: TokenRotation)

@@ -16,14 +16,33 @@ public enum Dispatch {
         public var ports: [Cluster.PortConfig]
         public var stopGracePeriod: Int64
         public var registryAuth: String?
+        /// Its addresses, with what its container must know of each network.
+        public var attachments: [Attachment]
 
         /// `<service>.<slot>.<task>`, or with the node's ID where slots mean nothing.
         public var containerName: String { "\(taskName).\(task)" }
         public var taskName: String { slot > 0 ? "\(serviceName).\(slot)" : "\(serviceName).\(node)" }
 
+        /// One network of one task.
+        public struct Attachment: Sendable, Equatable, Codable {
+            public var network: Cluster.ID<Cluster.Network>
+            public var name: String
+            public var address: IPAddress
+            public var isIngress: Bool
+
+            public init(_ attachment: Cluster.NetworkAttachment, network: Cluster.Network) {
+                self.network = network.id
+                name = network.spec.name
+                address = attachment.address
+                isIngress = network.spec.isIngress
+            }
+        }
+
         public init(
-            task: Cluster.Task, revision: Cluster.Revision, node: Cluster.ID<Cluster.Node>
+            task: Cluster.Task, revision: Cluster.Revision, node: Cluster.ID<Cluster.Node>,
+            attachments: [Attachment] = []
         ) {
+            self.attachments = attachments
             self.task = task.id
             service = task.service
             serviceName = revision.spec.name
@@ -76,6 +95,8 @@ public enum Dispatch {
         case assign([Assignment], remove: [Cluster.ID<Cluster.Task>])
         /// The managers, the role or the heartbeat changed.
         case cluster(heartbeatPeriod: Int64, role: Cluster.Role, managers: [ManagerAddress])
+        /// What changed on the networks that the node takes part in.
+        case network(NetworkNews)
         /// Ask there instead; nil while nobody leads.
         case notLeader(ManagerAddress?)
         /// This node was removed from the swarm.

@@ -34,6 +34,8 @@ extension Cluster {
         public var status: NodeStatus
         /// Its place among the managers; nil for a worker.
         public var manager: ManagerStatus?
+        /// The gateways that it is for its own tasks, one for each network that it takes part in.
+        public var attachments: [NetworkAttachment] = []
 
         public init(id: ID<Node>, spec: NodeSpec, status: NodeStatus, at now: Timestamp) {
             self.id = id

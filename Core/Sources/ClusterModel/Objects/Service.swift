@@ -10,6 +10,8 @@ extension Cluster {
         /// The newest number given; numbers are not used twice.
         public var newest: Revision.Number
         public var update: UpdateStatus?
+        /// What was given out to it, for what `current` asks.
+        public var endpoint = Endpoint()
 
         public init(id: ID<Service>, at now: Timestamp) {
             self.id = id
@@ -103,6 +105,8 @@ extension Cluster {
         public var reservedNanoCPUs: Int64
         public var reservedMemoryBytes: Int64
         public var ports: [PortConfig]
+        public var networks: [NetworkReference]
+        public var resolution: Resolution
         public var restart: RestartPolicy
         public var update: UpdateConfig
         public var rollback: UpdateConfig
@@ -112,6 +116,14 @@ extension Cluster {
         public var document: String
         /// What makes a task of it: equal texts need no replacement of tasks.
         public var template: String
+    }
+
+    /// How the name of a service is answered.
+    public enum Resolution: String, Sendable, Codable {
+        /// With one virtual address, spread over its tasks.
+        case vip
+        /// With the addresses of its tasks.
+        case dnsrr
     }
 
     public enum ServiceMode: Sendable, Equatable, Codable {

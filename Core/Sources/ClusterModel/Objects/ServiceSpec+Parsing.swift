@@ -61,17 +61,60 @@ extension Cluster.ServiceSpec {
             throw .unimplemented("generic resources are not supported yet: use node labels and a constraint")
         }
 
-        ports = try Self.ports(root.member("EndpointSpec"))
-        if !(task.json?["Networks"]?.array ?? []).isEmpty || !(root.json?["Networks"]?.array ?? []).isEmpty {
-            throw .unimplemented("networks of services are not supported yet: publish ports in mode=host")
-        }
+        let endpoint = root.member("EndpointSpec")
+        guard
+            let resolution = Cluster.Resolution(
+                rawValue: try endpoint.string("Mode").flatMap { $0.isEmpty ? nil : $0 } ?? "vip")
+        else { throw .malformed("invalid resolution mode: \"\(try endpoint.string("Mode") ?? "")\"") }
+        self.resolution = resolution
+        ports = try Self.ports(endpoint, resolution)
+        // Clients before 1.44 may name them beside the template.
+        networks = try Self.networks(task)
+        if networks.isEmpty { networks = try Self.networks(root) }
 
         self.document = document.text
-        // A change of the published ports replaces tasks too: their containers carry them. Where tasks may run is no
-        // part of it: one that may stay where it is stays.
+        template = Self.template(of: document)
+    }
+
+    /// The same with other targets of its networks.
+    package func renaming(networks targets: [String: String]) -> Self {
+        guard var root = try? JSON(parsing: Array(document.utf8)) else { return self }
+        var spec = self
+        for place in spec.networks.indices {
+            spec.networks[place].target = targets[spec.networks[place].target] ?? spec.networks[place].target
+        }
+        let renamed: (JSON?) -> JSON? = { list in
+            list?.array.map {
+                JSON.array(
+                    $0.map { reference in
+                        guard let target = reference["Target"]?.string.flatMap({ targets[$0] }) else {
+                            return reference
+                        }
+                        var reference = reference
+                        reference["Target"] = .string(target)
+                        return reference
+                    })
+            }
+        }
+        if let list = renamed(root["Networks"]) { root["Networks"] = list }
+        if var task = root["TaskTemplate"], let list = renamed(task["Networks"]) {
+            task["Networks"] = list
+            root["TaskTemplate"] = task
+        }
+        spec.document = root.text
+        spec.template = Self.template(of: root)
+        return spec
+    }
+
+    private static func template(of document: JSON) -> String {
+        // A change of the ports published on the nodes replaces tasks too: their containers carry them. Where tasks may
+        // run, and what the ingress network brings them, is no part of it.
         var containers = document["TaskTemplate"] ?? .null
         containers["Placement"] = nil
-        template = containers.text + (document["EndpointSpec"]?["Ports"] ?? .null).text
+        let ports = (document["EndpointSpec"]?["Ports"]?.array ?? []).filter { $0["PublishMode"]?.string == "host" }
+        let networks = containers["Networks"] == nil ? document["Networks"] ?? .null : .null
+        let publishes = document["EndpointSpec"]?["Ports"]?.array?.count ?? 0 > ports.count
+        return containers.text + JSON.array(ports).text + networks.text + (publishes ? "ingress" : "")
     }
 
     private static func check(name: String) throws(ControlError) {
@@ -156,14 +199,25 @@ extension Cluster.ServiceSpec {
         return (billionths < 0 ? "-" : "") + digits.dropLast(9) + (decimals.isEmpty ? "" : "." + decimals)
     }
 
-    private static func ports(_ endpoint: SpecField) throws(ControlError) -> [Cluster.PortConfig] {
+    private static func networks(_ holder: SpecField) throws(ControlError) -> [Cluster.NetworkReference] {
+        var references: [Cluster.NetworkReference] = []
+        for json in holder.json?["Networks"]?.array ?? [] {
+            let field = SpecField(json, at: "NetworkAttachmentConfig")
+            let target = try field.string("Target") ?? ""
+            guard !target.isEmpty else {
+                throw .invalidArgument("TaskSpec: a network needs a target: its name or its ID")
+            }
+            references.append(
+                .init(target: target, aliases: try field.list("Aliases"), options: try field.strings("DriverOpts")))
+        }
+        return references
+    }
+
+    private static func ports(
+        _ endpoint: SpecField, _ resolution: Cluster.Resolution
+    ) throws(ControlError) -> [Cluster.PortConfig] {
         var ports: [Cluster.PortConfig] = []
         var published: Set<String> = []
-        let resolution = try endpoint.string("Mode") ?? ""
-        guard ["", "vip", "dnsrr"].contains(resolution) else {
-            throw .malformed("invalid resolution mode: \"\(resolution)\"")
-        }
-        let isRoundRobin = resolution == "dnsrr"
         for json in endpoint.json?["Ports"]?.array ?? [] {
             let field = SpecField(json, at: "PortConfig")
             guard let transport = Cluster.PortConfig.Transport(rawValue: try field.string("Protocol") ?? "tcp") else {
@@ -179,17 +233,8 @@ extension Cluster.ServiceSpec {
             guard (1...65_535).contains(port.target), (0...65_535).contains(port.published) else {
                 throw .invalidArgument("EndpointSpec: ports are numbers from 1 to 65535")
             }
-            if mode == .ingress {
-                if isRoundRobin {
-                    throw .invalidArgument(
-                        "EndpointSpec: port published with ingress mode can't be used with dnsrr mode")
-                }
-                throw .unimplemented(
-                    """
-                    publishing a port through the ingress network is not supported yet: \
-                    publish it on the nodes that run the tasks, with --publish mode=host,target=\(port.target)\
-                    \(port.published > 0 ? ",published=\(port.published)" : "")
-                    """)
+            if mode == .ingress, resolution == .dnsrr {
+                throw .invalidArgument("EndpointSpec: port published with ingress mode can't be used with dnsrr mode")
             }
             if port.published > 0, !published.insert("\(port.published)/\(transport)").inserted {
                 throw .invalidArgument("EndpointSpec: duplicate published ports provided")

@@ -12,7 +12,7 @@ extension Cluster {
 
         public init(
             id: ID<Swarm>, spec: SwarmSpec, trust: Trust, joinTokens: JoinTokens, at now: Timestamp,
-            defaultAddressPools: [String] = [], subnetSize: Int = 24, dataPathPort: Int = 4789
+            defaultAddressPools: [String] = ["10.0.0.0/8"], subnetSize: Int = 24, dataPathPort: Int = 4789
         ) {
             self.id = id
             meta = Meta(createdAt: now)

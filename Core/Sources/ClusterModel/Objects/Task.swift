@@ -19,6 +19,8 @@ extension Cluster {
         public var attempt = 0
         /// The restart policy gives it no successor: its slot stays as it is until the service changes.
         public var isFinal = false
+        /// Its addresses. Given when it gets a node, and its own until it has ended; after that they tell what was.
+        public var attachments: [NetworkAttachment] = []
 
         public init(
             id: ID<Task>, service: ID<Service>, slot: Int, revision: Revision.Number, node: ID<Node>? = nil,

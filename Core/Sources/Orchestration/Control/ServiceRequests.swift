@@ -9,12 +9,14 @@ enum ServiceRequests {
     static let keptRevisions = 10
 
     static func create(
-        _ spec: Cluster.ServiceSpec, registryAuth: String?, in draft: inout Draft
+        _ spec: Cluster.ServiceSpec, registryAuth: String?, book: inout AddressBook, in draft: inout Draft
     ) throws(ControlError) -> Control.Reply {
+        let spec = try NetworkRequests.resolve(spec, in: draft.store)
         guard draft.store.service(named: spec.name) == nil else {
             throw .alreadyExists("name conflicts with an existing object: service \(spec.name) already exists")
         }
-        let service = Cluster.Service(id: draft.ids.next(), at: draft.now)
+        var service = Cluster.Service(id: draft.ids.next(), at: draft.now)
+        service.endpoint = try book.endpoint(of: service, spec, in: draft.store)
         draft.make(
             .putRevision(
                 Cluster.Revision(
@@ -26,7 +28,7 @@ enum ServiceRequests {
 
     static func update(
         _ id: Cluster.ID<Cluster.Service>, version: UInt64, _ change: Control.ServiceChange,
-        registryAuth: Control.RegistryAuth, in draft: inout Draft
+        registryAuth: Control.RegistryAuth, book: inout AddressBook, in draft: inout Draft
     ) throws(ControlError) -> Control.Reply {
         var service = try find(id, in: draft.store)
         guard service.meta.version == version else { throw .outOfSequence }
@@ -34,20 +36,23 @@ enum ServiceRequests {
 
         switch change {
         case .rollback:
-            guard let previous = service.previous, draft.store.revision(previous, of: id) != nil else {
+            guard let previous = service.previous, let revision = draft.store.revision(previous, of: id) else {
                 throw .failedPrecondition("service \(id) does not have a previous spec")
             }
+            service.endpoint = try book.endpoint(of: service, revision.spec, in: draft.store)
             service.previous = service.current
             service.current = previous
             service.update = Cluster.UpdateStatus(
                 state: .rollbackStarted, startedAt: draft.now, message: "manually requested rollback")
 
         case .spec(let spec):
+            let spec = try NetworkRequests.resolve(spec, in: draft.store)
             guard spec.name == current.spec.name else { throw .unimplemented("renaming services is not supported") }
             switch (spec.mode, current.spec.mode) {
             case (.replicated, .replicated), (.global, .global): break
             default: throw .unimplemented("service mode change is not allowed")
             }
+            service.endpoint = try book.endpoint(of: service, spec, in: draft.store)
             let auth: String? =
                 switch registryAuth {
                 case .new(let auth): auth

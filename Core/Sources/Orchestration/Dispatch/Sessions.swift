@@ -14,6 +14,7 @@ struct Sessions: Sendable {
         /// What the node was sent last, by task; nil before its first full set.
         var sent: [Cluster.ID<Cluster.Task>: Cluster.Task.State]?
         var heardCluster: Bool
+        var heardNetworks = false
     }
 
     /// Periods without a word after which a node counts as down.
@@ -23,6 +24,8 @@ struct Sessions: Sendable {
     /// When each node that is thought to be up is given up.
     private var deadlines: [NodeID: Cluster.Timestamp] = [:]
     private var heartbeatPeriod: Int64
+    /// What changed on the networks since the last step.
+    var pictures = NetworkPictures()
     private var managers: [Dispatch.ManagerAddress]
 
     init(_ store: ClusterStore, now: Cluster.Timestamp) {
@@ -114,6 +117,7 @@ struct Sessions: Sendable {
     mutating func dispatch(
         _ dirty: Set<NodeID>, _ store: ClusterStore, into effects: inout [ManagerMachine.Effect]
     ) {
+        tellOfNetworks(store, into: &effects)
         let news = open.filter { !$0.value.heardCluster }.map(\.key)
         if !news.isEmpty { managers = Self.managers(in: store) }
         for id in dirty.union(news).sorted() {
@@ -135,6 +139,18 @@ struct Sessions: Sendable {
         }
     }
 
+    /// Before the assignments: a network is there when the first task comes to it.
+    private mutating func tellOfNetworks(_ store: ClusterStore, into effects: inout [ManagerMachine.Effect]) {
+        let desk = pictures.isEmpty ? nil : pictures.news(in: store)
+        for id in open.keys.sorted() where desk != nil || open[id]?.heardNetworks == false {
+            guard let session = open[id], let node = store.node(id) else { continue }
+            open[id]!.heardNetworks = true
+            let news = session.heardNetworks ? desk?.news(for: node) : pictures.whole(for: node, in: store)
+            if let news { effects.append(.send(.network(news), to: id, session.id)) }
+        }
+        pictures.clear()
+    }
+
     private func sendAssignments(
         _ node: NodeID, _ session: inout Session, _ store: ClusterStore, into effects: inout [ManagerMachine.Effect]
     ) {
@@ -154,7 +170,11 @@ struct Sessions: Sendable {
 
     private func assignment(_ task: Cluster.Task, _ node: NodeID, _ store: ClusterStore) -> Dispatch.Assignment? {
         store.revision(task.revision, of: task.service).map {
-            Dispatch.Assignment(task: task, revision: $0, node: node)
+            Dispatch.Assignment(
+                task: task, revision: $0, node: node,
+                attachments: task.attachments.compactMap { attachment in
+                    store.network(attachment.network).map { .init(attachment, network: $0) }
+                })
         }
     }
 

@@ -76,8 +76,6 @@ struct ServiceSlots {
         case .number(let number): task.slot = number
         case .node(let node):
             task.node = node
-            task.status.state = .assigned
-            task.status.message = "scheduler assigned task to node"
         }
         return task
     }
