@@ -28,7 +28,8 @@ struct StoreContentsTests {
             joinTokens: .init(worker: "w", manager: "m"), at: now)
         let node = Cluster.Node(
             id: .init(bits: 7), spec: .init(role: .manager), status: .init(state: .ready, address: ""), at: now)
-        _ = store.apply(Proposal(changes: [.putSwarm(swarm), .putNode(node)], at: now), at: 2)
+        let network = Cluster.Network(id: .init(bits: 8), spec: .ingress, vni: 4096, subnets: [], at: now)
+        _ = store.apply(Proposal(changes: [.putSwarm(swarm), .putNode(node), .putNetwork(network)], at: now), at: 2)
         var newer = web
         (newer.current, newer.newest) = (2, 2)
         _ = store.apply(
@@ -55,6 +56,7 @@ struct StoreContentsTests {
         #expect(again.index == 8)
         #expect(again.swarm == store.swarm)
         #expect(again.nodes == store.nodes)
+        #expect(again.networks == store.networks && again.networks.count == 1)
         #expect(again.services == store.services && again.services[0].meta.version == 5)
         #expect(again.tasks == store.tasks)
         #expect(again.revisions == store.revisions && again.revisions.count == 3)
@@ -70,7 +72,8 @@ struct StoreContentsTests {
         // A new table must come into `StoreContents` too, or a manager that is brought up by a snapshot lacks it. What is
         // derived from other tables (indexes, names) need not.
         let known: Set = [
-            "index", "swarm", "nodeTable", "serviceTable", "taskTable", "revisionTable", "servicesByName",
+            "index", "swarm", "nodeTable", "serviceTable", "taskTable", "revisionTable", "networkTable",
+            "servicesByName",
             "tasksByService",
             "tasksByNode",
         ]
