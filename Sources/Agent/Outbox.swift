@@ -1,10 +1,12 @@
 internal import ClusterModel
 internal import Synchronization
 
-/// What is to be said to the leader: of each task only its latest status, and whether a heartbeat is due.
+/// What is to be said to the leader: of each task every status that it passed, in order, and whether a heartbeat is due.
+///
+/// A task only moves forward, so it has few of them however long nobody listens.
 final class Outbox: Sendable {
     private struct State {
-        var statuses: [Cluster.ID<Cluster.Task>: Cluster.TaskStatus] = [:]
+        var statuses: [Cluster.ID<Cluster.Task>: [Cluster.TaskStatus]] = [:]
         var isHeartbeatDue = false
     }
 
@@ -21,7 +23,15 @@ final class Outbox: Sendable {
     }
 
     func put(_ reports: [Dispatch.StatusReport]) {
-        state.withLock { for report in reports { $0.statuses[report.task] = report.status } }
+        state.withLock { state in
+            for report in reports {
+                // The same state again, with more to say of it, takes the place of what was said before.
+                if state.statuses[report.task]?.last?.state == report.status.state {
+                    state.statuses[report.task]?.removeLast()
+                }
+                state.statuses[report.task, default: []].append(report.status)
+            }
+        }
         ring.withLock { _ = $0?.yield() }
     }
 
@@ -37,8 +47,9 @@ final class Outbox: Sendable {
             return (state.statuses, state.isHeartbeatDue)
         }
         var messages: [Dispatch.FromWorker] = isHeartbeatDue ? [.heartbeat] : []
-        let reports = statuses.map { Dispatch.StatusReport(task: $0.key, status: $0.value) }
-            .sorted { $0.task < $1.task }
+        let reports = statuses.sorted { $0.key < $1.key }.flatMap { task, passed in
+            passed.map { Dispatch.StatusReport(task: task, status: $0) }
+        }
         for start in stride(from: 0, to: reports.count, by: Self.messageLimit) {
             messages.append(.status(Array(reports[start..<min(start + Self.messageLimit, reports.count)])))
         }

@@ -33,12 +33,17 @@ extension Worker {
         switch effect {
         case .prepare(let assignment):
             return try await prepare(assignment)
+        case .abandon(let task):
+            preparations.abandon(task)
+            return nil
         case .start(let task, let container):
             return try await start(task, container, isFirstAttempt: attempt == 0)
         case .stop(let task, let container, let graceSeconds):
             return try await stop(task, container, graceSeconds)
         case .remove(let task, let container):
             return try await remove(task, container)
+        case .discard(let task, let container):
+            return try await discard(task, container)
         case .check(let task, let container):
             return try await isGone(container) ? .removed(task) : nil
         case .report(let reports):
@@ -48,29 +53,37 @@ extension Worker {
     }
 
     private func prepare(_ assignment: Dispatch.Assignment) async throws -> WorkerMachine.Input {
+        let task = assignment.task
         do {
             let image = ContainerDocument.image(assignment)
-            try await images.provide(image, registryAuth: assignment.registryAuth)
+            try await preparations.run(task) { [images] in
+                try await images.provide(image, registryAuth: assignment.registryAuth)
+            }
             let hostname = state.withLock { $0.description?.hostname } ?? ""
             let document = ContainerDocument.make(assignment, hostname: hostname)
-            await creations.enter()
-            let created = await create(assignment, document)
-            await creations.leave()
-            let id = try created.get()
-            return .prepared(assignment.task, containerID: id)
+            let created: Result<String, any Error> = await heavyCalls.pass {
+                // A container is created whole or not at all: from here on it is too late to give up.
+                do {
+                    try preparations.check(task)
+                    return .success(try await create(assignment, document))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            return .prepared(task, containerID: try created.get())
         } catch let error as EngineError {
-            return .prepareFailed(assignment.task, error.message)
+            return .prepareFailed(task, error.message)
+        } catch let error as Preparations.Abandoned {
+            return .prepareFailed(task, "\(error)")
         }
     }
 
-    private func create(_ assignment: Dispatch.Assignment, _ document: JSON) async -> Result<String, any Error> {
+    private func create(_ assignment: Dispatch.Assignment, _ document: JSON) async throws -> String {
         do {
             try Task.checkCancellation()
-            return .success(try await engine.containers.create(name: assignment.containerName, document))
+            return try await engine.containers.create(name: assignment.containerName, document)
         } catch let error as EngineError where error.isConflict {
-            do { return .success(try await adopt(assignment, insteadOf: error)) } catch { return .failure(error) }
-        } catch {
-            return .failure(error)
+            return try await adopt(assignment, insteadOf: error)
         }
     }
 
@@ -89,10 +102,18 @@ extension Worker {
     private func start(_ task: TaskID, _ id: String, isFirstAttempt: Bool) async throws -> WorkerMachine.Input {
         do {
             // An attempt whose answer was lost may have started it: never start what ran already.
+            let mayStart: Bool
             if isFirstAttempt {
-                try await engine.containers.start(id)
-            } else if InspectedContainer(try await engine.containers.inspect(id))?.state == .created {
-                try await engine.containers.start(id)
+                mayStart = true
+            } else {
+                mayStart = InspectedContainer(try await engine.containers.inspect(id))?.state == .created
+            }
+            if mayStart {
+                // Before any container that is yet to be created: what is ready runs as soon as can be.
+                let started: Result<Void, any Error> = await heavyCalls.pass(isFirst: true) {
+                    do { return .success(try await engine.containers.start(id)) } catch { return .failure(error) }
+                }
+                try started.get()
             }
         } catch let error as EngineError {
             return error.isNotFound ? .removed(task) : .startFailed(task, error.message)
@@ -135,6 +156,14 @@ extension Worker {
         return .removed(task)
     }
 
+    private func discard(_ task: TaskID, _ id: String) async throws -> WorkerMachine.Input {
+        do { try await engine.containers.stop(id, timeoutSeconds: nil) } catch let error as EngineError {
+            if error.isNotFound { return .removed(task) }
+            log.warning("stopping failed, killing it", metadata: ["container": "\(id)", "error": "\(error)"])
+        }
+        return try await remove(task, id)
+    }
+
     private func isGone(_ id: String) async throws -> Bool {
         do {
             _ = try await engine.containers.inspect(id)
@@ -154,6 +183,8 @@ extension WorkerMachine.Effect {
         case .stop(let task, _, _): "stop \(task)"
         case .remove(let task, _): "remove \(task)"
         case .check(let task, _): "check \(task)"
+        case .abandon(let task): "abandon \(task)"
+        case .discard(let task, _): "discard \(task)"
         case .report: "report"
         }
     }

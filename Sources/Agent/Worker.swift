@@ -16,8 +16,9 @@ package final class Worker: Sendable {
     let dialer: any ManagerDialer
     let log: Logger
     let images: ImageSource
-    /// So that a thousand tasks do not make the engine create a thousand containers at once.
-    let creations = Turnstile(8)
+    /// Creating and starting: more at once than this would not be done sooner, and the first container would come last.
+    let heavyCalls = Turnstile(max(4, 2 * ProcessInfo.processInfo.activeProcessorCount))
+    let preparations = Preparations()
     let inbox = Inbox<WorkerMachine.Input>(limit: 256)
     let outbox = Outbox()
     let state: Mutex<State>
@@ -70,10 +71,16 @@ package final class Worker: Sendable {
                 if inputs.isEmpty { return }
                 for input in inputs { machine.step(input, now: .current(), into: &effects) }
                 for effect in effects {
-                    if case .report(let reports) = effect {
-                        outbox.put(reports)
-                    } else {
-                        group.addTask { await self.perform(effect) }
+                    switch effect {
+                    case .report(let reports): outbox.put(reports)
+                    case .abandon(let task): preparations.abandon(task)
+                    case .prepare(let assignment):
+                        preparations.begin(assignment.task)
+                        group.addTask {
+                            await self.perform(effect)
+                            self.preparations.end(assignment.task)
+                        }
+                    default: group.addTask { await self.perform(effect) }
                     }
                 }
                 effects.removeAll(keepingCapacity: true)

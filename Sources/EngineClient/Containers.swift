@@ -24,10 +24,13 @@ extension EngineClient {
         }
 
         /// Returns once it stopped; a container that had stopped already is fine.
-        package func stop(_ id: String, timeoutSeconds: Int) async throws {
-            let seconds = max(0, min(timeoutSeconds, 86_400 * 365))
-            let uri = path(id, "/stop") + EngineClient.query(["t": "\(seconds)"])
-            try await engine.ask(.POST, uri, for: "stop container", within: .seconds(seconds + 60))
+        ///
+        /// - Parameter timeoutSeconds: from the stop signal to the kill; nil for what stands in the container.
+        package func stop(_ id: String, timeoutSeconds: Int?) async throws {
+            let longest = 86_400 * 365
+            let seconds = timeoutSeconds.map { max(0, min($0, longest)) }
+            let uri = path(id, "/stop") + (seconds.map { EngineClient.query(["t": "\($0)"]) } ?? "")
+            try await engine.ask(.POST, uri, for: "stop container", within: .seconds((seconds ?? longest) + 60))
         }
 
         package func kill(_ id: String) async throws {

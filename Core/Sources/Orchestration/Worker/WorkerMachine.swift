@@ -37,9 +37,13 @@ public struct WorkerMachine: Sendable {
     public enum Effect: Sendable, Equatable {
         /// Fetch the image and create the container.
         case prepare(Dispatch.Assignment)
+        /// Give up what `prepare` began; it is answered as ever, with what came of it.
+        case abandon(TaskID)
         case start(TaskID, container: String)
         case stop(TaskID, container: String, graceSeconds: Int)
         case remove(TaskID, container: String)
+        /// Stop the container of a task that nobody knows, with the grace that stands in the container, and remove it.
+        case discard(TaskID, container: String)
         /// Answer `removed` if the engine does not have it, and nothing if it does.
         case check(TaskID, container: String)
         case report([Dispatch.StatusReport])
@@ -100,7 +104,8 @@ public struct WorkerMachine: Sendable {
     private var strays: [TaskID: Found] = [:]
     private var hasSeenContainers = false
     private var hasFullAssignment = false
-    private var changed: [TaskID] = []
+    /// Every status that a task passes, in order, until it is reported at the end of the step.
+    private var passed: [Dispatch.StatusReport] = []
 
     public init() {}
 
@@ -113,7 +118,7 @@ public struct WorkerMachine: Sendable {
             for task in remove.sorted() { forget(task, now, &effects) }
         case .containersFound(let found): match(found, now, &effects)
         case .sessionOpened:
-            changed = entries.keys.filter { !entries[$0]!.isUnwanted }
+            for task in entries.keys.sorted() where !entries[task]!.isUnwanted { note(task) }
         case .prepared(let task, _), .prepareFailed(let task, _), .started(let task, _, _, _),
             .startFailed(let task, _),
             .exited(let task, _, _), .health(let task, _), .stopped(let task, _), .removed(let task):
@@ -150,7 +155,7 @@ extension WorkerMachine {
             entries[task]!.assignment.desired = max(known.desired, assignment.desired)
             if known.isUnwanted {
                 entries[task]!.isUnwanted = false
-                changed.append(task)
+                note(task)
             }
         } else {
             let isNew = assignment.known.state < .accepted
@@ -158,7 +163,7 @@ extension WorkerMachine {
                 assignment: assignment,
                 status: isNew ? .init(.accepted, at: now, message: "accepted") : assignment.known,
                 hasHealthcheck: ContainerDocument.hasHealthcheck(assignment))
-            if isNew { changed.append(task) }
+            if isNew { note(task) }
             if let found = strays.removeValue(forKey: task) { adopt(found, now) }
         }
         proceed(task, now, &effects)
@@ -168,7 +173,7 @@ extension WorkerMachine {
     private mutating func forget(_ task: TaskID, _ now: Cluster.Timestamp, _ effects: inout [Effect]) {
         guard entries[task] != nil else {
             if let stray = strays.removeValue(forKey: task) {
-                effects.append(.remove(task, container: stray.container))
+                effects.append(.discard(task, container: stray.container))
             }
             return
         }
@@ -180,7 +185,7 @@ extension WorkerMachine {
     private mutating func removeStrays(_ effects: inout [Effect]) {
         guard hasFullAssignment else { return }
         for task in strays.keys.sorted() {
-            effects.append(.remove(task, container: strays[task]!.container))
+            effects.append(.discard(task, container: strays[task]!.container))
         }
         strays = [:]
     }
@@ -254,12 +259,11 @@ extension WorkerMachine {
             let before = entries[task]!.status
             entries[task]!.status.container = container
             entries[task]!.status.ports = ports
-            if entries[task]!.hasHealthcheck, entries[task]!.isHealthy != true {
-                move(task, .starting, "starting", now)
-            } else {
-                move(task, .running, "started", now)
-            }
-            if entries[task]!.status != before, !changed.contains(task) { changed.append(task) }
+            let isCheckedFirst = entries[task]!.hasHealthcheck && entries[task]!.isHealthy != true
+            let hasMoved =
+                isCheckedFirst
+                ? move(task, .starting, "starting", now) : move(task, .running, "started", now)
+            if !hasMoved, entries[task]!.status != before { note(task) }
 
         case .startFailed(_, let text):
             if entries[task]!.work == .starting { entries[task]!.work = .idle }
@@ -334,7 +338,11 @@ extension WorkerMachine {
     /// Asks for the one next thing that this task needs; nothing while something is under way.
     private mutating func proceed(_ task: TaskID, _ now: Cluster.Timestamp, _ effects: inout [Effect]) {
         guard let entry = entries[task], hasSeenContainers else { return }
-        if entry.work == .preparing, entry.desired > .running { move(task, .shutdown, "shutdown", now) }
+        if entry.work == .preparing, entry.desired > .running,
+            move(task, .shutdown, "shutdown", now)
+        {
+            effects.append(.abandon(task))
+        }
         guard entry.work == .idle else { return }
 
         if entry.desired > .running || entry.isUnhealthy || entry.status.state.isTerminal {
@@ -350,7 +358,7 @@ extension WorkerMachine {
                 effects.append(.remove(task, container: container))
             } else {
                 entries[task] = nil
-                changed.removeAll { $0 == task }
+                passed.removeAll { $0.task == task }
             }
             return
         }
@@ -386,22 +394,27 @@ extension WorkerMachine {
     }
 
     /// A task only moves forward; what would take it back is no news.
+    ///
+    /// - Returns: whether it moved.
+    @discardableResult
     private mutating func move(
         _ task: TaskID, _ state: Cluster.Task.State, _ message: String, error: String = "", _ now: Cluster.Timestamp
-    ) {
+    ) -> Bool {
         let before = entries[task]!.status
-        guard state > before.state, !before.state.isTerminal else { return }
+        guard state > before.state, !before.state.isTerminal else { return false }
         entries[task]!.status = Cluster.TaskStatus(
             state, at: now, message: message, error: error, container: before.container, ports: before.ports)
-        if !changed.contains(task) { changed.append(task) }
+        note(task)
+        return true
+    }
+
+    private mutating func note(_ task: TaskID) {
+        passed.append(Dispatch.StatusReport(task: task, status: entries[task]!.status))
     }
 
     private mutating func report(_ effects: inout [Effect]) {
-        guard !changed.isEmpty else { return }
-        let reports = changed.sorted().compactMap { task in
-            entries[task].map { Dispatch.StatusReport(task: task, status: $0.status) }
-        }
-        changed = []
-        if !reports.isEmpty { effects.append(.report(reports)) }
+        guard !passed.isEmpty else { return }
+        effects.append(.report(passed))
+        passed = []
     }
 }

@@ -68,8 +68,7 @@ struct WorkerMachineTests {
 
     @Test func `takes a task through its states`() throws {
         let worker = try TestWorker.running()
-        // What it passes within one step is not worth a report.
-        #expect(worker.states(one) == [.preparing, .starting, .running])
+        #expect(worker.states(one) == [.accepted, .preparing, .ready, .starting, .running])
         #expect(worker.machine.status(of: one)?.message == "started")
         #expect(worker.machine.status(of: one)?.container == .init(id: "c1", pid: 42))
     }
@@ -178,6 +177,9 @@ struct WorkerMachineTests {
         worker.tell(.assignAll([try TestWorker.assignment()]))
         worker.tell(.assign([try TestWorker.assignment(desired: .shutdown)], remove: []))
         #expect(worker.states(one).last == .shutdown)
+        #expect(worker.effects == [.abandon(one)])
+        worker.tell(.assign([try TestWorker.assignment(desired: .shutdown)], remove: []))
+        #expect(worker.effects == [], "it is given up once")
         worker.tell(.prepared(one, containerID: "c1"))
         #expect(worker.effects == [])
         worker.tell(.assignAll([]))
@@ -238,12 +240,23 @@ struct WorkerMachineTests {
         #expect(worker.states(one).last == .failed)
     }
 
-    @Test func `removes containers of tasks that nobody assigns, but not before it knows`() throws {
+    @Test func `forgets a task whose preparation was given up`() throws {
+        var worker = TestWorker()
+        worker.tell(.containersFound([]))
+        worker.tell(.assignAll([try TestWorker.assignment()]))
+        worker.tell(.assign([], remove: [one]))
+        #expect(worker.effects == [.abandon(one)])
+        worker.tell(.prepareFailed(one, "given up"))
+        #expect(worker.machine.status(of: one) == nil)
+        #expect(worker.states(one).last == .shutdown)
+    }
+
+    @Test func `discards containers of tasks that nobody assigns, but not before it knows`() throws {
         var worker = TestWorker()
         worker.tell(.containersFound([.init(task: one, container: "c1", state: .running)]))
         #expect(worker.effects == [])
         worker.tell(.assignAll([]))
-        #expect(worker.effects == [.remove(one, container: "c1")])
+        #expect(worker.effects == [.discard(one, container: "c1")])
     }
 
     @Test func `says all it knows when a session opens`() throws {
