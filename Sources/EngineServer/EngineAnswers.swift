@@ -1,7 +1,14 @@
 /// Asks the container engine beside us for what our own answers contain of it.
 package protocol EngineAnswers: Sendable {
+    /// - Parameters:
+    ///   - path: with its query, escaped.
+    ///   - body: JSON; empty for none.
     /// - Throws: `EngineUnreachable`, when it does not answer.
-    func get(_ path: String) async throws -> EngineAnswer
+    func ask(_ method: String, _ path: String, body: [UInt8]) async throws -> EngineAnswer
+}
+
+extension EngineAnswers {
+    func get(_ path: String) async throws -> EngineAnswer { try await ask("GET", path, body: []) }
 }
 
 package struct EngineAnswer: Sendable, Equatable {

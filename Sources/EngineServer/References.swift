@@ -28,6 +28,15 @@ extension ClusterStore {
         return try only("task", reference, tasks.filter { $0.id.description.hasPrefix(reference) })
     }
 
+    /// Unlike the others: nil when it is none of ours, because the engine has networks too.
+    func findNetwork(_ reference: String) throws -> Cluster.Network? {
+        if let exact = Cluster.ID<Cluster.Network>(reference).flatMap({ network($0) }) { return exact }
+        let networks = networks
+        if let named = networks.first(where: { $0.spec.name == reference }) { return named }
+        let found = networks.filter { $0.id.description.hasPrefix(reference) }
+        return found.isEmpty ? nil : try only("network", reference, found)
+    }
+
     private func only<Object>(_ kind: String, _ reference: String, _ found: [Object]) throws -> Object {
         guard let first = found.first, !reference.isEmpty else { throw Refusal(404, "\(kind) \(reference) not found") }
         guard found.count == 1 else {

@@ -62,7 +62,13 @@ package struct Router: Sendable {
         Route("DELETE", "/configs/{id}", Router.findNone),
         Route("POST", "/configs/{id}/update", Router.refuseKept),
 
-        Route("POST", "/networks/create", Router.refuseClusterNetwork, when: Router.isForCluster),
+        Route("GET", "/networks", Router.listNetworks),
+        Route("POST", "/networks/create", Router.createNetwork, when: Router.isForCluster),
+        Route("POST", "/networks/prune", Router.pruneNetworks),
+        Route("GET", "/networks/{id}", Router.inspectNetwork),
+        Route("DELETE", "/networks/{id}", Router.removeNetwork),
+        Route("POST", "/networks/{id}/connect", Router.changeNetworkMembers),
+        Route("POST", "/networks/{id}/disconnect", Router.changeNetworkMembers),
     ]
 }
 

@@ -50,7 +50,9 @@ struct Founder {
             try credentials.write(to: files.certificates)
             var start = Restored.bootstrap(
                 Member(id: member, address: advertiseAddress, context: node.description))
-            let first = Proposal(changes: [.putSwarm(swarmObject), .putNode(nodeObject)], at: now)
+            let ingress = Self.ingress(ids.next(), of: swarmObject)
+            let first = Proposal(
+                changes: [.putSwarm(swarmObject), .putNode(nodeObject)] + ingress.map { .putNetwork($0) }, at: now)
             start.entries.append(
                 Entry(index: 2, term: start.hardState.term, payload: .command(try Documents.write(first))))
             let log = try RaftLog(directory: files.raft, keyFile: files.raftKeys)
@@ -61,5 +63,20 @@ struct Founder {
                 managers: [.init(node: node, address: advertiseAddress)], member: member.rawValue)
         }
         return node
+    }
+
+    /// The first network cut from the swarm's pools, as `NetworkRequests` would; none if they hold no subnet.
+    private static func ingress(_ id: Cluster.ID<Cluster.Network>, of swarm: Cluster.Swarm) -> [Cluster.Network] {
+        for pool in swarm.defaultAddressPools {
+            guard let pool = IPSubnet(pool), pool.prefix <= swarm.subnetSize,
+                let subnet = IPSubnet(pool.base, prefix: swarm.subnetSize), let gateway = subnet.base.advanced(by: 1)
+            else { continue }
+            return [
+                Cluster.Network(
+                    id: id, spec: .ingress, vni: 4_096, subnets: [.init(subnet: subnet, gateway: gateway)],
+                    at: swarm.meta.createdAt)
+            ]
+        }
+        return []
     }
 }

@@ -117,8 +117,9 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
 
     // MARK: EngineAnswers
 
-    func get(_ path: String) async throws -> EngineAnswer {
+    func ask(_ method: String, _ path: String, body: [UInt8]) async throws -> EngineAnswer {
         try state.withLock {
+            let path = method == "GET" ? path : "\(method) \(path)"
             $0.asked.append(path)
             guard let answer = $0.engine[path] else { throw EngineUnreachable(socket: "/e", reason: "no \(path)") }
             return answer
@@ -156,11 +157,13 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
 
     @discardableResult
     func addService(_ number: UInt128, _ document: JSON) throws -> Cluster.Service {
-        let service = Cluster.Service(id: Self.service(number), at: Self.then)
+        var service = Cluster.Service(id: Self.service(number), at: Self.then)
+        let spec = try Cluster.ServiceSpec(parsing: document)
+        service.endpoint.ports = spec.ports
         apply(
             .putRevision(
                 .init(
-                    service: service.id, number: 1, template: 1, spec: try .init(parsing: document),
+                    service: service.id, number: 1, template: 1, spec: spec,
                     createdAt: Self.then,
                     registryAuth: nil)), .putService(service))
         return service

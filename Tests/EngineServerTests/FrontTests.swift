@@ -309,7 +309,7 @@ struct FrontTests {
                 return (String(decoding: one.receiveAll(), as: UTF8.self), two.receive(until: "}\n"))
             }
             #expect(bridge.hasPrefix("HTTP/1.1 201 Created"))
-            #expect(overlay.hasPrefix("HTTP/1.1 501 Not Implemented"))
+            #expect(overlay.hasPrefix("HTTP/1.1 400 Bad Request"))
         }
         #expect(
             seen.withLock { $0 }

@@ -156,7 +156,7 @@ extension ManagerMachine {
         case .updateSwarm(let version, let spec, let rotation):
             return try SwarmRequests.updateSwarm(version: version, spec, rotate: rotation, in: &draft)
         case .admitNode(let id, let spec, let address):
-            return SwarmRequests.admitNode(id, spec, address: address, in: &draft)
+            return try SwarmRequests.admitNode(id, spec, address: address, in: &draft)
         case .setManager(let id, let status):
             return try SwarmRequests.setManager(id, status, in: &draft)
         }

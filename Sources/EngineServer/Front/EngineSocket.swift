@@ -10,9 +10,9 @@ struct EngineSocket: EngineAnswers {
     private static let longestAnswer = 16 << 20
     private static let timeLimit = Duration.seconds(20)
 
-    func get(_ path: String) async throws -> EngineAnswer {
+    func ask(_ method: String, _ path: String, body: [UInt8]) async throws -> EngineAnswer {
         do {
-            return try await within(Self.timeLimit) { try await ask(path) }
+            return try await within(Self.timeLimit) { try await exchange(method, path, body) }
         } catch let error as CancellationError {
             throw error
         } catch is TimeLimitExceeded {
@@ -22,7 +22,7 @@ struct EngineSocket: EngineAnswers {
         }
     }
 
-    private func ask(_ path: String) async throws -> EngineAnswer {
+    private func exchange(_ method: String, _ path: String, _ body: [UInt8]) async throws -> EngineAnswer {
         let channel = try await ClientBootstrap(group: group).connect(unixDomainSocketPath: self.path) { channel in
             channel.eventLoop.makeCompletedFuture {
                 try channel.pipeline.syncOperations.addHTTPClientHandlers()
@@ -31,9 +31,14 @@ struct EngineSocket: EngineAnswers {
             }
         }
         return try await channel.executeThenClose { inbound, outbound in
-            let headers: HTTPHeaders = ["Host": "docker", "User-Agent": "apusd", "Connection": "close"]
+            var headers: HTTPHeaders = ["Host": "docker", "User-Agent": "apusd", "Connection": "close"]
+            if !body.isEmpty || method == "POST" {
+                headers.add(name: "Content-Type", value: "application/json")
+                headers.add(name: "Content-Length", value: String(body.count))
+            }
             try await outbound.write(
-                .head(HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)))
+                .head(HTTPRequestHead(version: .http1_1, method: .init(rawValue: method), uri: path, headers: headers)))
+            if !body.isEmpty { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
             // An engine that answers at once may have closed before this, which writes nothing anyway.
             try? await outbound.write(.end(nil))
             var answer: EngineAnswer?

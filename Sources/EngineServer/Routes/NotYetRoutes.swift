@@ -27,19 +27,4 @@ extension Router {
     }
 
     private func kind(_ call: Call) -> String { call.request.path.first == "secrets" ? "secret" : "config" }
-
-    /// A network that would have to span nodes.
-    static func isForCluster(_ network: JSON) -> Bool {
-        network["Driver"]?.string?.lowercased() == "overlay" || network["Scope"]?.string?.lowercased() == "swarm"
-            || network["Ingress"]?.bool == true
-    }
-
-    func refuseClusterNetwork(_ call: Call) async throws -> Response {
-        throw Refusal(
-            501,
-            """
-            overlay networks are not supported yet: publish the ports of your services with --publish mode=host, \
-            or create a bridge network for containers of one node
-            """)
-    }
 }

@@ -57,7 +57,7 @@ extension Router {
         return answer
     }
 
-    private func relay(_ answer: EngineAnswer) -> Response {
+    func relay(_ answer: EngineAnswer) -> Response {
         let ofTheConnection: Set = ["connection", "keep-alive", "transfer-encoding", "content-length", "date", "swarm"]
         var response = Response(
             status: answer.status, headers: answer.headers.filter { !ofTheConnection.contains($0.name.lowercased()) },

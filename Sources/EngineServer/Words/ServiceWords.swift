@@ -15,8 +15,16 @@ extension ClusterWords {
         if let previous = service.previous, let revision = store.revision(previous, of: service.id) {
             words["PreviousSpec"] = document(revision.spec.document)
         }
-        var shown: JSON = ["Spec": revision?.spec.ports.isEmpty == false ? endpoint : [:]]
-        if let ports = revision?.spec.ports, !ports.isEmpty { shown["Ports"] = .array(ports.map(port)) }
+        var shown: JSON = [
+            "Spec": revision?.spec.ports.isEmpty == false || !service.endpoint.virtualIPs.isEmpty ? endpoint : [:]
+        ]
+        if !service.endpoint.ports.isEmpty { shown["Ports"] = .array(service.endpoint.ports.map(port)) }
+        if !service.endpoint.virtualIPs.isEmpty {
+            shown["VirtualIPs"] = .array(
+                service.endpoint.virtualIPs.map {
+                    ["NetworkID": .string("\($0.network)"), "Addr": .string("\($0.address)/\($0.prefix)")]
+                })
+        }
         words["Endpoint"] = shown
         if let update = service.update { words["UpdateStatus"] = self.update(update) }
         if withStatus { words["ServiceStatus"] = status(service, mode: revision?.spec.mode, in: store) }

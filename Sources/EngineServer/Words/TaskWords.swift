@@ -34,6 +34,8 @@ struct TaskWords {
         if let node = task.node { words["NodeID"] = .string("\(node)") }
         words["Status"] = status(task.status)
         words["DesiredState"] = .string(task.desired.rawValue)
+        let attachments = task.attachments.compactMap { ClusterWords.attachment($0, in: store) }
+        if !attachments.isEmpty { words["NetworksAttachments"] = .array(attachments) }
         return words
     }
 

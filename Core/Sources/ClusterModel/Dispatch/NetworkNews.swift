@@ -46,13 +46,16 @@ extension Dispatch {
 
         public struct Gateway: Sendable, Equatable, Codable {
             public var node: Cluster.ID<Cluster.Node>
+            /// The node's, see `Cluster.Node`.
+            public var number: Int
             /// On the network: the next hop of its tasks.
             public var address: IPAddress
             /// Where its packets for other nodes arrive.
             public var dataPath: IPAddress
 
-            public init(node: Cluster.ID<Cluster.Node>, address: IPAddress, dataPath: IPAddress) {
+            public init(node: Cluster.ID<Cluster.Node>, number: Int, address: IPAddress, dataPath: IPAddress) {
                 self.node = node
+                self.number = number
                 self.address = address
                 self.dataPath = dataPath
             }

@@ -12,7 +12,7 @@ extension Cluster.NetworkSpec {
         let root = SpecField(document, at: "NetworkCreateRequest")
         name = try root.string("Name") ?? ""
         labels = try root.strings("Labels")
-        driver = try root.string("Driver") ?? ""
+        driver = (try root.string("Driver") ?? "").lowercased()
         if driver.isEmpty { driver = "overlay" }
         options = try root.strings("Options")
         isInternal = document["Internal"]?.bool ?? false

@@ -12,6 +12,9 @@ extension Cluster {
         }
     }
 
+    /// What fits into the mark of a connection.
+    public static let nodeNumbers = 1...4_095
+
     public enum Role: String, Sendable, Codable { case worker, manager }
 
     public enum Availability: String, Sendable, Codable {
@@ -34,10 +37,13 @@ extension Cluster {
         public var status: NodeStatus
         /// Its place among the managers; nil for a worker.
         public var manager: ManagerStatus?
+        /// Small and its own while it is a node, 1 and up: connections that it took for others carry it in their marks.
+        public var number: Int
         /// The gateways that it is for its own tasks, one for each network that it takes part in.
         public var attachments: [NetworkAttachment] = []
 
-        public init(id: ID<Node>, spec: NodeSpec, status: NodeStatus, at now: Timestamp) {
+        public init(id: ID<Node>, spec: NodeSpec, status: NodeStatus, number: Int = 1, at now: Timestamp) {
+            self.number = number
             self.id = id
             meta = Meta(createdAt: now)
             self.spec = spec

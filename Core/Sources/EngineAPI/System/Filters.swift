@@ -42,7 +42,17 @@ public struct Filters: Sendable, Equatable {
     }
 
     /// What was asked for under `name`; empty when nothing was.
-    public subscript(name: String) -> [String] { values[name] ?? [] }
+    public subscript(name: String) -> [String] {
+        get { values[name] ?? [] }
+        set { values[name] = newValue.isEmpty ? nil : newValue }
+    }
+
+    /// As a client sends it.
+    public var text: String {
+        var words: JSON = [:]
+        for (name, wanted) in values.sorted(by: { $0.key < $1.key }) { words[name] = JSON(wanted) }
+        return words.text
+    }
 
     /// True when nothing was asked for under `name`, or one of what was asked is `matching`.
     public func allows(_ name: String, where matching: (String) -> Bool) -> Bool {

@@ -18,7 +18,18 @@ public struct Query: Sendable, Equatable {
         }
     }
 
-    public subscript(name: String) -> String? { items.first { $0.name == name }?.value }
+    public subscript(name: String) -> String? {
+        get { items.first { $0.name == name }?.value }
+        set {
+            items.removeAll { $0.name == name }
+            if let newValue { items.append(Item(name: name, value: newValue)) }
+        }
+    }
+
+    /// As it stands behind the `?`.
+    public var text: String {
+        items.map { "\(Percent.encode($0.name))=\(Percent.encode($0.value))" }.joined(separator: "&")
+    }
 
     /// True unless the value is missing, empty, `0`, `no`, `false` or `none`: so Docker reads its older switches.
     ///
@@ -71,6 +82,23 @@ public enum Percent {
                 rest.removeFirst(2)
             } else {
                 bytes.append(byte == UInt8(ascii: "+") && plusIsSpace ? UInt8(ascii: " ") : byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Everything escaped but the letters, digits and marks that never have to be (RFC 3986, 2.3).
+    public static func encode(_ text: some StringProtocol) -> String {
+        var bytes: [UInt8] = []
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
+                bytes.append(byte)
+            default:
+                let hex = Array("0123456789ABCDEF".utf8)
+                bytes += [UInt8(ascii: "%"), hex[Int(byte >> 4)], hex[Int(byte & 15)]]
             }
         }
         return String(decoding: bytes, as: UTF8.self)

@@ -81,7 +81,7 @@ extension AddressBook {
         draft.make(.putNode(node))
     }
 
-    /// The overlays on which tasks of `spec` are, the ingress network last.
+    /// The overlays on which tasks of `spec` are, the ingress network first.
     static func networks(of spec: Cluster.ServiceSpec, in store: ClusterStore) throws(ControlError) -> [Cluster.Network]
     {
         var networks: [Cluster.Network] = []
@@ -95,7 +95,7 @@ extension AddressBook {
             guard let ingress = store.ingress else {
                 throw .failedPrecondition("service needs ingress network, but no ingress network is present")
             }
-            networks.append(ingress)
+            networks.insert(ingress, at: 0)
         }
         return networks
     }

@@ -68,12 +68,19 @@ enum SwarmRequests {
 
     static func admitNode(
         _ id: Cluster.ID<Cluster.Node>, _ spec: Cluster.NodeSpec, address: String, in draft: inout Draft
-    ) -> Control.Reply {
+    ) throws(ControlError) -> Control.Reply {
         if draft.store.node(id) == nil {
+            let taken = Set(draft.store.nodes.map(\.number))
+            guard let number = Cluster.nodeNumbers.first(where: { !taken.contains($0) }) else {
+                throw .failedPrecondition(
+                    "the swarm has \(taken.count) nodes and takes no more: remove those that are down (`docker node rm`)"
+                )
+            }
             draft.make(
                 .putNode(
                     Cluster.Node(
-                        id: id, spec: spec, status: .init(state: .unknown, address: address), at: draft.now)))
+                        id: id, spec: spec, status: .init(state: .unknown, address: address), number: number,
+                        at: draft.now)))
         }
         return Control.Reply(created: id.description)
     }

@@ -141,7 +141,7 @@ struct NetworkPictures: Sendable {
             guard let attachment = node.attachments.first(where: { $0.network == id }),
                 let dataPath = IPAddress(node.status.address)
             else { return nil }
-            return .init(node: node.id, address: attachment.address, dataPath: dataPath)
+            return .init(node: node.id, number: node.number, address: attachment.address, dataPath: dataPath)
         }
         return .network(.init(network: network, gateways: gateways))
     }
