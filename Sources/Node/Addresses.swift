@@ -72,6 +72,22 @@ struct AddressResolver {
         return (try systemAddress(), listening.port)
     }
 
+    /// Where others find this node now that it starts again: machines move, and a name of an interface, or the choice
+    /// that was left to us, then means another address.
+    ///
+    /// - Parameters:
+    ///   - known: `host:port`, as it was last.
+    ///   - wish: what the user gave for it; nil where that is not known.
+    /// - Returns: `known` where it still holds, or where nothing better can be said.
+    func renewed(_ known: String, wish: String?) -> String {
+        guard let wish, let (host, port) = Self.split(known, defaultPort: Self.defaultPort) else { return known }
+        let name = wish.isEmpty ? "" : Self.split(wish, defaultPort: port)?.host ?? ""
+        if Self.isAddress(name) || (wish.isEmpty && interfaces.contains { $0.address == host }) { return known }
+        let found =
+            try? (name.isEmpty ? systemAddress() : address(ofInterface: name, otherwise: Self.noAdvertiseAddress))
+        return found.map { Self.join($0, port) } ?? known
+    }
+
     /// The one address of this machine that others can reach.
     private func systemAddress() throws(AddressProblem) -> String {
         let candidates = interfaces.filter { !$0.isLoopback && !Self.isEngines($0.interface) }

@@ -9,6 +9,7 @@ import Raft
 struct Founder {
     var listenAddress: String
     var advertiseAddress: String
+    var advertiseWish: String
     var dataPathAddress: String
     var request: SwarmInit
 
@@ -56,10 +57,14 @@ struct Founder {
             start.entries.append(
                 Entry(index: 2, term: start.hardState.term, payload: .command(try Documents.write(first))))
             let log = try RaftLog(directory: files.raft, keyFile: files.raftKeys)
+            var identity = LogIdentity(credentials, member: member.rawValue).words
+            identity[RaftLog.epochKey] = Survivor.newEpoch()
+            try log.identify(as: identity)
             try log.saveNow(hardState: start.hardState, appends: [start.entries])
             try log.close()
             return NodeRecord(
-                listenAddress: listenAddress, advertiseAddress: advertiseAddress, dataPathAddress: dataPathAddress,
+                listenAddress: listenAddress, advertiseAddress: advertiseAddress,
+                advertiseWish: advertiseWish, dataPathAddress: dataPathAddress,
                 managers: [.init(node: node, address: advertiseAddress)], member: member.rawValue)
         }
         return node

@@ -6,6 +6,8 @@ import NodeLink
 struct NodeRecord: Codable, Sendable, Equatable {
     var listenAddress: String
     var advertiseAddress: String
+    /// What the user gave for it: an address, the name of an interface, or nothing; nil where that was not kept.
+    var advertiseWish: String?
     var dataPathAddress: String
     /// Those that were last known; the first to answer is asked.
     var managers: [Dispatch.ManagerAddress]

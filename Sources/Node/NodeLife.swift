@@ -138,6 +138,10 @@ package actor NodeLife {
         }
     }
 
+    private func wish(_ advertise: String) -> String {
+        advertise.isEmpty ? settings.defaultAdvertiseAddress ?? "" : advertise
+    }
+
     /// Where this node listens and where others find it.
     private func addresses(
         listen: String, advertise: String
@@ -183,13 +187,14 @@ extension NodeLife: SwarmLife {
     }
 
     package func initialize(_ request: SwarmInit) async throws(LifeError) -> String {
+        if request.forceNewCluster, files.hasSwarm { return try await goOnAlone(request) }
         try await checkIsOutside()
         let (listen, advertise, host) = try addresses(
             listen: request.listenAddress, advertise: request.advertiseAddress)
         phase = .pending(nil)
         do {
             let founder = Founder(
-                listenAddress: listen, advertiseAddress: advertise,
+                listenAddress: listen, advertiseAddress: advertise, advertiseWish: wish(request.advertiseAddress),
                 dataPathAddress: request.dataPathAddress.isEmpty ? host : request.dataPathAddress, request: request)
             let node = try founder.found(in: files)
             enter()
@@ -199,6 +204,33 @@ extension NodeLife: SwarmLife {
             await abandon()
             throw error as? LifeError ?? .failed("the swarm could not be made: \(error)")
         }
+    }
+
+    /// As dockerd does it: who is a manager already stops, and starts again with nobody else in its log.
+    private func goOnAlone(_ request: SwarmInit) async throws(LifeError) -> String {
+        let record: NodeRecord
+        do { record = try files.readRecord() } catch { throw .failed("\(error)") }
+        switch phase {
+        case .inactive, .pending(nil): throw .alreadyInSwarm
+        case .failed, .pending, .active: break
+        }
+        guard record.member != nil else { throw .isWorker }
+        let (listen, advertise, _) = try addresses(
+            listen: request.listenAddress,
+            advertise: request.advertiseAddress.isEmpty ? record.advertiseAddress : request.advertiseAddress)
+        await stop(handingOver: false)
+        phase = .pending(nil)
+        do {
+            try Survivor(files: files, listenAddress: listen, advertiseAddress: advertise, log: log).goOnAlone()
+        } catch {
+            enter()  // as it was
+            throw error is Survivor.NotAManager ? .isWorker : .failed("the swarm could not be begun anew: \(error)")
+        }
+        enter()
+        do { try await waitUntilMember() } catch {
+            throw error as? LifeError ?? .failed("the swarm was begun anew, but this node cannot enter it: \(error)")
+        }
+        return await local().nodeID?.description ?? ""
     }
 
     package func join(_ request: SwarmJoin) async throws(LifeError) {
@@ -214,7 +246,7 @@ extension NodeLife: SwarmLife {
             try files.create { files in
                 try credentials.write(to: files.certificates)
                 return NodeRecord(
-                    listenAddress: listen, advertiseAddress: advertise,
+                    listenAddress: listen, advertiseAddress: advertise, advertiseWish: wish(request.advertiseAddress),
                     dataPathAddress: request.dataPathAddress.isEmpty ? host : request.dataPathAddress,
                     managers: managers, member: nil)
             }

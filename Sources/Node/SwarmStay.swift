@@ -130,15 +130,31 @@ actor SwarmStay {
     private func beManager() async throws {
         let disk = try RaftLog(directory: files.raft, keyFile: files.raftKeys)
         defer { try? disk.close() }
+        defer { tls.epoch = nil }
+        let address = AddressResolver(interfaces: InterfaceAddress.all())
+            .renewed(record.advertiseAddress, wish: record.advertiseWish)
+        if address != record.advertiseAddress {
+            log.info(
+                "this machine has another address now",
+                metadata: ["address": "\(address)", "before": "\(record.advertiseAddress)"])
+            record.advertiseAddress = address
+            try files.write(record)
+        }
         let member: UInt64
-        if let known = record.member {
-            member = known
+        if let known = record.member, let epoch = try disk.identity()[RaftLog.epochKey] {
+            (member, tls.epoch) = (known, epoch)
+            try disk.identify(as: LogIdentity(credentials, member: known).words)
         } else {
             let seat = try await takeSeat()
             member = seat.member
             record.member = member
             record.firstPeers = seat.peers
             try files.write(record)
+            // Last: without its epoch the log is not begun, and the leader gives the same seat again.
+            var identity = LogIdentity(credentials, member: member).words
+            identity[RaftLog.epochKey] = seat.epoch
+            try disk.identify(as: identity)
+            tls.epoch = seat.epoch
         }
         let role = try ManagerRole(
             settings: .init(
@@ -232,6 +248,9 @@ actor SwarmStay {
 
     var isToBeManager: Bool { wantedRole == .manager }
 
+    /// It has a place among the managers, whether they are there or not.
+    var hasSeat: Bool { record.member != nil }
+
     var rootCertificate: String? { credentials.rootPEM }
 
     /// A worker that was welcomed, or a manager that votes and knows its leader.
@@ -280,8 +299,20 @@ actor SwarmStay {
                     [
                         "ID": JSON($0.id.rawValue), "Address": .string($0.address), "Learner": .bool($0.isLearner),
                         "Node": .string($0.context),
+                        "Reachable": .bool(manager.isReachable($0.id)),
+                        "Refuses": manager.refusals[$0.id].map { .string($0) } ?? .null,
                     ]
                 }),
+            "Progress": .array(
+                raft.progress.map {
+                    [
+                        "ID": JSON($0.id.rawValue), "Match": JSON($0.match), "Next": JSON($0.next),
+                        "State": .string("\($0.state)"), "Active": .bool($0.recentActive),
+                    ]
+                }),
+            "DiskWrites": JSON(raft.diskWrites),
+            "SlowestDiskWriteMs": JSON(Int(raft.slowestDiskWrite / .milliseconds(1))),
+            "Epoch": tls.epoch.map { .string($0) } ?? .null,
         ]
         dump["Office"] = .string(manager.officeText)
         let store = manager.knownState

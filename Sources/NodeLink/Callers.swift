@@ -146,6 +146,12 @@ struct Doorkeeper: ServerInterceptor {
     ) async throws -> StreamingServerResponse<Output> {
         let peer = callers.peer(at: context.remotePeer)
         if let refusal = refusal(of: peer, asking: context.descriptor) { throw refusal }
+        let epoch = request.metadata[stringValues: Epoch.header].first { _ in true }
+        if let peer,
+            let refusal = Epoch.refusal(of: peer, ofEpoch: epoch, asking: context.descriptor, here: tls.epoch)
+        {
+            throw refusal
+        }
         let address = Callers.ipAddress(of: context.remotePeer)
         let response = try await Self.asCaller(peer, address) { try await next(request, context) }
         guard case .success(var contents) = response.accepted else { return response }

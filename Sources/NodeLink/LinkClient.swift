@@ -21,6 +21,7 @@ package final class LinkClient: Sendable {
     let stub: Apus_V1_Link.Client<HTTP2ClientTransport.Posix>
     /// The queue of the stream that is open now, or will be next.
     private let frames = Mutex(FrameQueue())
+    private let refusal = Mutex<String?>(nil)
 
     /// - Parameters:
     ///   - address: `host:port`.
@@ -36,7 +37,7 @@ package final class LinkClient: Sendable {
         self.log = log
         self.onUp = onUp
         self.onDown = onDown
-        client = Self.makeClient(to: address) {
+        client = Self.makeClient(to: address, interceptors: [EpochAnnouncement { tls.epoch }]) {
             try NIOSSLClientHandler(context: tls.current.client, serverHostname: TLSState.managerName)
         }
         stub = Apus_V1_Link.Client(wrapping: client)
@@ -90,17 +91,16 @@ package final class LinkClient: Sendable {
             frames.withLock { $0 = queue }
             let upSince = Mutex<ContinuousClock.Instant?>(nil)
             do {
-                try await abandoning { [stub, onUp] in
+                try await abandoning { [self] in
                     try await Self.stream(queue, of: member, over: stub) {
                         upSince.withLock { $0 = .now }
+                        self.refusal.withLock { $0 = nil }
                         queue.open()
-                        onUp()
+                        self.onUp()
                     }
                 }
             } catch {
-                log.debug(
-                    "the stream to another manager ended",
-                    metadata: ["peer": "\(address)", "reason": "\(Trouble.text(of: error))"])
+                note(error)
             }
             queue.close()
             if let since = upSince.withLock({ $0 }) {
@@ -112,6 +112,24 @@ package final class LinkClient: Sendable {
             pause = min(pause * 2, longest)
         }
     }
+
+    /// A refusal is worth a word, once; that a stream ended is not.
+    private func note(_ error: any Error) {
+        let reason = Trouble.text(of: error)
+        let isVerdict = (error as? RPCError)?.code == .permissionDenied
+        let isNews = refusal.withLock { refusal in
+            defer { refusal = isVerdict ? reason : nil }
+            return isVerdict && refusal != reason
+        }
+        if isNews {
+            log.warning("another manager refuses this one", metadata: ["peer": "\(address)", "reason": "\(reason)"])
+        } else {
+            log.debug("the stream to another manager ended", metadata: ["peer": "\(address)", "reason": "\(reason)"])
+        }
+    }
+
+    /// Why the other manager refuses this one's stream, as it said last; nil where it does not.
+    package var lastRefusal: String? { refusal.withLock { $0 } }
 
     /// One stream, from its beginning to its end.
     private static func stream(
@@ -171,7 +189,7 @@ package final class LinkClient: Sendable {
         guard let peers = try? Wire.read([ManagerSeat.Place].self, from: answer.peers) else {
             throw .unknown("the manager's answer cannot be read: do both run the same version of apusd?")
         }
-        return ManagerSeat(member: answer.member, peers: peers)
+        return ManagerSeat(member: answer.member, peers: peers, epoch: answer.epoch)
     }
 
     package func leaveManagers(timeout: Duration = .seconds(10)) async throws(ControlError) {
@@ -300,7 +318,8 @@ extension LinkClient {
     }
 
     static func makeClient(
-        to address: String, tls: @escaping @Sendable () throws -> NIOSSLClientHandler
+        to address: String, interceptors: [any ClientInterceptor] = [],
+        tls: @escaping @Sendable () throws -> NIOSSLClientHandler
     ) -> GRPCClient<HTTP2ClientTransport.Posix> {
         let config = HTTP2ClientTransport.Posix.Config.defaults { config in
             config.channelDebuggingCallbacks.onCreateTCPConnection = { channel in
@@ -326,7 +345,7 @@ extension LinkClient {
             return GRPCClient(
                 transport: try HTTP2ClientTransport.Posix(
                     target: target, transportSecurity: .customSecure, config: config),
-                interceptors: [DepartureWatch()])
+                interceptors: interceptors + [DepartureWatch()])
         } catch {
             preconditionFailure("no resolver for \(address): \(error)")
         }

@@ -7,6 +7,12 @@ package struct Peer: Sendable, Equatable {
     package var cluster: Cluster.ID<Cluster.Swarm>
     /// The IP address from which it called.
     package var address: String
+
+    package init(
+        node: Cluster.ID<Cluster.Node>, role: Cluster.Role, cluster: Cluster.ID<Cluster.Swarm>, address: String
+    ) {
+        (self.node, self.role, self.cluster, self.address) = (node, role, cluster, address)
+    }
 }
 
 package struct CertificateRequest: Sendable {
@@ -41,6 +47,8 @@ package struct ManagerSeat: Sendable, Equatable {
     package var member: UInt64
     /// The managers now: the new one must be able to answer them before its log tells it who they are.
     package var peers: [Place]
+    /// Which beginning of the swarm it is: managers of two do not talk about the log.
+    package var epoch: String
 
     package struct Place: Sendable, Equatable, Codable {
         package var member: UInt64
@@ -53,9 +61,10 @@ package struct ManagerSeat: Sendable, Equatable {
         }
     }
 
-    package init(member: UInt64, peers: [Place]) {
+    package init(member: UInt64, peers: [Place], epoch: String) {
         self.member = member
         self.peers = peers
+        self.epoch = epoch
     }
 }
 

@@ -40,6 +40,7 @@ struct LinkService: Apus_V1_Link.SimpleServiceProtocol {
             return .with {
                 $0.member = seat.member
                 $0.peers = peers
+                $0.epoch = seat.epoch
             }
         } catch let error as ControlError {
             return .with { $0.refusal = Wire.refusal(error) }

@@ -11,6 +11,7 @@ package final class TLSState: Sendable {
     }
 
     private let state: Mutex<Contexts>
+    private let epochNow = Mutex<String?>(nil)
 
     package init(_ credentials: NodeCredentials) throws { state = Mutex(try Self.make(credentials)) }
 
@@ -20,6 +21,12 @@ package final class TLSState: Sendable {
     }
 
     var current: Contexts { state.withLock { $0 } }
+
+    /// Which beginning of the swarm this manager is part of; nil while it is none. See ``Epoch``.
+    package var epoch: String? {
+        get { epochNow.withLock { $0 } }
+        set { epochNow.withLock { $0 = newValue } }
+    }
 
     private static func make(_ credentials: NodeCredentials) throws -> Contexts {
         let roots = try NIOSSLCertificate.fromPEMBytes(Array(credentials.rootPEM.utf8))

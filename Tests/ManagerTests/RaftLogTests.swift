@@ -86,3 +86,35 @@ struct RaftLogTests {
         #expect(mode as? Int == 0o600)
     }
 }
+
+@Suite("A log that begins anew")
+struct NewEpochTests {
+    let scratch = Scratch()
+
+    @Test func `keeps every entry, and has one member from then on`() throws {
+        let log = try RaftLog(directory: scratch.path)
+        let three = Membership((1...3).map { Member(id: MemberID($0), address: "\($0)") })
+        let first = Entry(index: 1, term: 1, payload: .membership(three))
+        try log.saveNow(hardState: .init(term: 4, votedFor: MemberID(2)), appends: [[first], entries(2...5)])
+        try log.identify(as: ["cluster": "c", RaftLog.epochKey: "old"])
+
+        let alone = Member(id: MemberID(1), address: "elsewhere:1")
+        var forced = try log.restore().forcingNewGroup(of: alone)
+        forced.entries.append(Entry(index: 7, term: 5, payload: .command([7])))
+        try log.beginEpoch("new", forced)
+        #expect(try log.identity() == ["cluster": "c", RaftLog.epochKey: "new"])
+        try log.close()
+
+        let again = try RaftLog(directory: scratch.path)
+        defer { try? again.close() }
+        let restored = try again.restore()
+        #expect(restored.hardState == HardState(term: 5))
+        #expect(restored.entries.map(\.index) == Array(1...7))
+        #expect(Array(restored.entries[1...4]) == entries(2...5))
+        var machine = RaftMachine(id: MemberID(1), restored: restored, random: SeededGenerator(seed: 1))
+        #expect(machine.membership == Membership([alone]))
+        var effects: [Effect] = []
+        machine.step(.tick, into: &effects)
+        #expect(machine.role == .leader)
+    }
+}

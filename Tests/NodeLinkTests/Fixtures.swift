@@ -64,7 +64,7 @@ final class Handler: LinkHandler {
     func joinManagers(address: String, from peer: Peer) async throws(ControlError) -> ManagerSeat {
         calls.withLock { $0.append("joinManagers") }
         return ManagerSeat(
-            member: UInt64(peer.node.bits), peers: [.init(member: 1, address: "10.0.0.1:2377")])
+            member: UInt64(peer.node.bits), peers: [.init(member: 1, address: "10.0.0.1:2377")], epoch: "e1")
     }
 
     func leaveManagers(from peer: Peer) async throws(ControlError) { calls.withLock { $0.append("leaveManagers") } }

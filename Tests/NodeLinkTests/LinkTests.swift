@@ -23,7 +23,7 @@ struct LinkTests {
                 #expect(
                     seat
                         == ManagerSeat(
-                            member: 2, peers: [.init(member: 1, address: "10.0.0.1:2377")]))
+                            member: 2, peers: [.init(member: 1, address: "10.0.0.1:2377")], epoch: "e1"))
                 try await link.leaveManagers()
             }
         }

@@ -61,3 +61,31 @@ struct AddressesTests {
         #expect(throws: AddressProblem(message: message)) { try advertise(given) }
     }
 }
+
+@Suite("The address after a restart")
+struct RenewedAddressTests {
+    func resolver(_ addresses: (String, String)...) -> AddressResolver {
+        AddressResolver(
+            interfaces: [InterfaceAddress(interface: "lo", address: "127.0.0.1", isLoopback: true)]
+                + addresses.map { InterfaceAddress(interface: $0.0, address: $0.1) })
+    }
+
+    @Test func `follows the interface that was named`() {
+        #expect(resolver(("eth0", "10.0.0.9")).renewed("10.0.0.1:2377", wish: "eth0") == "10.0.0.9:2377")
+        #expect(resolver(("eth0", "10.0.0.9")).renewed("10.0.0.1:2400", wish: "eth0:2400") == "10.0.0.9:2400")
+    }
+
+    @Test func `follows the machine where the choice was left to us`() {
+        #expect(resolver(("eth0", "10.0.0.9")).renewed("10.0.0.1:2377", wish: "") == "10.0.0.9:2377")
+        #expect(
+            resolver(("eth0", "10.0.0.1"), ("eth1", "10.1.0.1")).renewed("10.0.0.1:2377", wish: "") == "10.0.0.1:2377")
+    }
+
+    @Test func `stays where nothing better is known`() {
+        // The user said so; it may be another machine's that forwards.
+        #expect(resolver(("eth0", "10.0.0.9")).renewed("10.0.0.1:2377", wish: "10.0.0.1") == "10.0.0.1:2377")
+        #expect(resolver(("a", "10.0.0.8"), ("b", "10.0.0.9")).renewed("10.0.0.1:2377", wish: "") == "10.0.0.1:2377")
+        #expect(resolver().renewed("10.0.0.1:2377", wish: "eth7") == "10.0.0.1:2377")
+        #expect(resolver(("eth0", "10.0.0.9")).renewed("10.0.0.1:2377", wish: nil) == "10.0.0.1:2377")
+    }
+}

@@ -1,6 +1,7 @@
 """The managers' log: snapshots, what is on the disk, and what operators do when things go wrong."""
 
 import concurrent.futures
+import shutil
 import time
 
 from stories.kit import *
@@ -94,3 +95,211 @@ def story_encrypted_log():
     for host in HOSTS:
         for file in data(host).iterdir():
             expect(secret.encode() not in file.read_bytes(), f"{file} holds it in plain words")
+
+
+def next_write(host, name="counted"):
+    """Seconds until a write is accepted that is sent now, tried again at once where it is refused."""
+    began = time.monotonic()
+    until("a write is accepted", lambda: run(host, "service", "update", "--detach", "--label-add", f"t={time.monotonic_ns()}", name)[0] == 0, 30)
+    return time.monotonic() - began
+
+
+def story_leader_stops():
+    """a leader that is stopped or demoted hands over first: nobody waits for an election"""
+    docker("docker-1", "service", "create", "--detach", "--name", "counted", "--replicas", "0", "busybox")
+    usual = sorted(next_write("docker-2") for _ in range(5))[2]
+    for _ in range(3):
+        until_healthy()
+        chief = leader("docker-1")
+        other = next(h for h in HOSTS if h != chief)
+        term = raft(other)["Term"]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            stopping = pool.submit(lab, "stop", chief, "apusd")
+            slowest = max(next_write(other) for _ in range(8))
+            stopping.result()
+        expect(slowest < usual + 0.6, f"a write took {slowest:.2f} s while the leader stopped; usually {usual:.2f} s")
+        until("somebody else leads", lambda: leader(other) != chief, 5)
+        expect(raft(other)["Term"] == term + 1, "one term, so no election was lost")
+        lab("start", chief, "apusd")
+    until_healthy()
+
+    chief = leader("docker-1")
+    other = next(h for h in HOSTS if h != chief)
+    docker(chief, "node", "demote", chief)
+    slowest = max(next_write(other) for _ in range(5))
+    expect(slowest < usual + 0.6, f"a write took {slowest:.2f} s after the leader was demoted")
+    until("it is a worker", lambda: run(chief, "node", "ls")[0] != 0)
+    until("the swarm agrees", lambda: docker(other, "node", "inspect", "--format", "{{.Spec.Role}} {{.ManagerStatus}}", chief) == "worker <nil>")
+    docker(other, "node", "promote", chief)
+    until_healthy()
+
+
+def story_node_ls_is_true():
+    """`docker node ls` and the debug dump say who leads, who answers and who does not"""
+    docker("docker-1", "service", "create", "--detach", "--name", "counted", "--replicas", "0", "busybox")
+    chief = leader("docker-1")
+    gone = next(h for h in HOSTS if h != chief)
+    lab("cut", gone)
+    try:
+        listed = lambda: dict(line.split(" ", 1) for line in docker(chief, "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}").splitlines())
+        until("it is unreachable", lambda: listed()[gone] == "Unreachable", 15)
+        expect(listed()[chief] == "Leader", listed())
+        # On its own it says that it knows of no leader, and soon.
+        words = "The swarm does not have a leader. It's possible that too few managers are online."
+        until("its reads are refused", lambda: words in "".join(run(gone, "service", "ls")[1:]), 15)
+        began = time.monotonic()
+        refused(gone, words, "service", "create", "--detach", "--no-resolve-image", "--name", "never", "busybox")
+        expect(time.monotonic() - began < 2.5, f"refused after {time.monotonic() - began:.1f} s")
+        state = raft(gone)
+        expect(state["Role"] != "leader" and state["Leader"] is None, state)
+        members = {m["Node"]: m["Reachable"] for m in state["Members"]}
+        expect(sorted(members.values()) == [False, False, True], state)
+        write(chief, 1)
+        lead = raft(chief)
+        expect(lead["Role"] == "leader" and lead["Commit"] == lead["Last"], lead)
+    finally:
+        lab("heal", gone)
+    until_healthy()
+    until("it has caught up", lambda: raft(gone)["Commit"] == raft(chief)["Commit"])
+    expect("never" not in docker("docker-1", "service", "ls"), "it was carried out after all")
+
+
+def story_moved():
+    """a manager whose address changed is found again"""
+    docker("docker-1", "service", "create", "--detach", "--name", "counted", "--replicas", "0", "busybox")
+    chief = leader("docker-1")
+    mover = next(h for h in HOSTS if h != chief)
+    old = path(mover, "address")
+    new = old.rsplit(".", 1)[0] + ".77"
+    device = lab("run", mover, "sh", "-c", f"ip -o addr show | awk '/inet {old}\\// {{print $2}}'")
+    node = lab("run", mover, "sh", "-c", "cat " + str(data(mover).parent / "node.json"))
+    expect(f'"advertiseAddress" : "{old}:2377"' in node, node)
+
+    def move(source, target):
+        # The address was chosen by the node itself only where the user gave none: here it was left to it.
+        lab("stop", mover, "apusd", check=False)
+        record = data(mover).parent / "node.json"
+        record.write_text(record.read_text().replace(f'"advertiseWish" : "{source}"', '"advertiseWish" : ""'))
+        lab("run", mover, "sh", "-c", f"ip addr del {source}/24 dev {device} && ip addr add {target}/24 dev {device}")
+        gateway = target.rsplit(".", 1)[0] + ".1"
+        lab("run", mover, "sh", "-c", f"ip route replace default via {gateway}", check=False)
+        lab("start", mover, "apusd")
+
+    move(old, new)
+    try:
+        until("the others dial it there", lambda: any(m["Address"] == f"{new}:2377" and m["Reachable"] for m in raft(chief)["Members"]), 30)
+        until_healthy()
+        write(mover, 3)
+        until_all_have(2)
+        shown = docker(chief, "node", "inspect", "--format", "{{.ManagerStatus.Addr}}", mover)
+        expect(shown == f"{new}:2377", shown)
+    finally:
+        move(new, old)
+    until("it is back", lambda: any(m["Address"] == f"{old}:2377" and m["Reachable"] for m in raft(chief)["Members"]), 30)
+    until_healthy()
+
+
+def story_force_new_cluster():
+    """one survivor of three goes on alone with all that it knows; those left behind are refused, with words, and can come back"""
+    docker("docker-1", "service", "create", "--detach", "--name", "counted", "--replicas", "2", "nginx:stable-alpine")
+    until_replicas("docker-1", "counted", 2)
+    write("docker-1", 5)
+    until_all_have(4)
+    nodes = sorted(docker("docker-1", "node", "ls", "-q").split())
+    service = docker("docker-1", "service", "inspect", "--format", "{{.ID}}", "counted")
+    tokens = docker("docker-1", "swarm", "join-token", "-q", "worker")
+    for host in HOSTS[1:]:
+        lab("kill", host, "apusd")
+    refused("docker-1", "This node is already part of a swarm", "swarm", "init")
+    first = path("docker-1", "address")
+    out = docker("docker-1", "swarm", "init", "--force-new-cluster", "--advertise-addr", first)
+    expect("is now a manager" in out, out)
+    expect(sorted(docker("docker-1", "node", "ls", "-q").split()) == nodes, "the nodes keep their IDs")
+    expect(docker("docker-1", "service", "inspect", "--format", "{{.ID}}", "counted") == service, "and services theirs")
+    expect(label("docker-1") == "4", "the last write is there")
+    expect(docker("docker-1", "swarm", "join-token", "-q", "worker") == tokens, "tokens stay good")
+    write("docker-1", 1, first=5)
+    listed = docker("docker-1", "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}").splitlines()
+    expect(sorted(line.strip() for line in listed) == ["docker-1 Leader", "docker-2", "docker-3"], listed)
+
+    # The others come back, a majority of the old group, and elect one of themselves; neither side listens to the other.
+    for host in HOSTS[1:]:
+        lab("start", host, "apusd")
+    words = "belong to two beginnings of this swarm"
+    until("docker-1 is told why it is not heard, or tells", lambda: words in lab("logs", "docker-2", "apusd") + lab("logs", "docker-3", "apusd"), 30)
+    until("docker-2 says so in its dump", lambda: any(words in (m["Refuses"] or "") for m in raft("docker-2")["Members"]), 30)
+    expect(raft("docker-1")["Role"] == "leader" and len(raft("docker-1")["Members"]) == 1, raft("docker-1"))
+    expect(label("docker-1") == "5", "nothing of the old group came in")
+
+    # What dockerd asks for: leave, be removed, join again.
+    token = docker("docker-1", "swarm", "join-token", "-q", "manager")
+    for host in HOSTS[1:]:
+        docker(host, "swarm", "leave", "--force")
+        old = next(line.split()[0] for line in docker("docker-1", "node", "ls", "--format", "{{.ID}} {{.Hostname}}").splitlines() if line.endswith(host))
+        docker("docker-1", "node", "rm", "--force", old)
+        docker(host, "swarm", "join", "--token", token, f"{first}:2377")
+    until_healthy()
+    until_all_have(5)
+    until_replicas("docker-1", "counted", 2)
+
+
+def story_full_disk():
+    """a manager whose disk is full stops with words that say what to do; the others go on, and with room it comes back"""
+    docker("docker-1", "service", "create", "--detach", "--name", "counted", "--replicas", "0", "busybox")
+    chief = leader("docker-1")
+    victim = next(h for h in HOSTS if h != chief)
+    place = data(victim)
+    image = Path(path(victim, "dir")) / "small.ext4"
+    lab("stop", victim, "apusd")
+    lab("run", victim, "sh", "-c", f"truncate -s 12M {image} && mkfs.ext4 -q -m 0 {image} && mkdir -p {place}.kept && cp -a {place}/. {place}.kept/ && mount -o loop {image} {place} && cp -a {place}.kept/. {place}/")
+    try:
+        lab("start", victim, "apusd")
+        until_healthy()
+        filler = "x" * 60_000
+        def fill():
+            for n in range(8):
+                docker(chief, "service", "update", "--detach", "--label-add", f"filler={n}{filler}", "counted")
+            return docker(victim, "info", "--format", "{{.Swarm.LocalNodeState}}") == "error"
+        until("the victim's disk is full", fill, 90)
+        said = docker(victim, "info", "--format", "{{.Swarm.Error}}")
+        expect("Make room on the disk" in said and "raft.sqlite" in said, said)
+        expect("Make room on the disk" in lab("logs", victim, "apusd"), "the log says so too")
+        write(chief, 3)
+    finally:
+        lab("stop", victim, "apusd", check=False)
+        # Room: the same files on the large disk.
+        lab("run", victim, "sh", "-c", f"cp -a {place}/. {place}.kept/; umount {place} && cp -a {place}.kept/. {place}/ && rm -rf {place}.kept {image}")
+        lab("start", victim, "apusd")
+    until_healthy()
+    until_all_have(2)
+
+
+def story_wrong_log():
+    """the log of another node, and a log without its key, are refused with words"""
+    node = "docker-3"
+    place, other = data(node), data("docker-2")
+    keys = place.parent / "certificates" / "swarm-raft.key"
+    lab("stop", node, "apusd")
+    lab("stop", "docker-2", "apusd")
+    kept = keys.read_bytes()
+    keep = place.parent / "raft.kept"
+    try:
+        keys.unlink()
+        lab("start", node, "apusd")
+        until("it says that its key is missing", lambda: f"{keys}, cannot be used: it is missing" in docker(node, "info", "--format", "{{.Swarm.Error}}"))
+        lab("stop", node, "apusd")
+        # Another's log, with its key: whole, but not this node's.
+        place.rename(keep)
+        shutil.copytree(other, place)
+        keys.write_bytes((other.parent / "certificates" / "swarm-raft.key").read_bytes())
+        lab("start", node, "apusd")
+        until("it says whose it is", lambda: "it is that of" in docker(node, "info", "--format", "{{.Swarm.Error}}"))
+        lab("stop", node, "apusd")
+    finally:
+        if keep.exists():
+            shutil.rmtree(place)
+            keep.rename(place)
+        keys.write_bytes(kept)
+        lab("start", node, "apusd")
+        lab("start", "docker-2", "apusd")
+    until_healthy()

@@ -314,6 +314,32 @@ struct NodeTests {
         #expect(cluster.sent.contains(.removed))
     }
 
+    @Test func `that was a manager before the swarm began anew can be removed, or made a worker`() throws {
+        var cluster = TestCluster()
+        func make(_ name: String, _ role: Cluster.Role, in cluster: inout TestCluster) -> Control.Outcome {
+            let node = cluster.store.node(cluster.nodes[name]!)!
+            var spec = node.spec
+            spec.role = role
+            return cluster.ask(.updateNode(node.id, version: node.meta.version, spec))
+        }
+        for name in ["a", "b", "c"] { _ = try make(name, .manager, in: &cluster).get() }
+        // Only one has a place in the consensus: the others were left behind.
+        let (a, b, c) = (cluster.nodes["a"]!, cluster.nodes["b"]!, cluster.nodes["c"]!)
+        _ = try cluster.ask(.setManager(a, .init(member: 7, address: "10.0.0.1:2377"))).get()
+
+        let last = make("a", .worker, in: &cluster)
+        #expect(last == .failure(.failedPrecondition("attempting to demote the last manager of the swarm")))
+        guard case .failure(.failedPrecondition(let words)) = cluster.ask(.removeNode(a, force: true)) else {
+            Issue.record("the manager was removed")
+            return
+        }
+        #expect(words.contains("It must be demoted to worker before removal"))
+        _ = try cluster.ask(.removeNode(b, force: true)).get()
+        #expect(cluster.store.node(b) == nil)
+        _ = try make("c", .worker, in: &cluster).get()
+        #expect(cluster.store.node(c)?.role == .worker)
+    }
+
     @Test func `is not given up by a new leader before it had time to come`() throws {
         var cluster = TestCluster()
         try cluster.create()

@@ -119,24 +119,26 @@ extension RaftLog {
 
     private func write(_ hardState: HardState?, _ appends: [[Entry]]) throws {
         do {
-            try database.write { database in
-                if let hardState {
-                    try database.cachedStatement(
-                        sql: """
-                            INSERT INTO hard_state(id, term, voted_for) VALUES(1, ?, ?)
-                            ON CONFLICT(id) DO UPDATE SET term = excluded.term, voted_for = excluded.voted_for
-                            """
-                    ).execute(arguments: [
-                        Int64(bitPattern: hardState.term), hardState.votedFor.map { Int64(bitPattern: $0.rawValue) },
-                    ])
-                }
-                let batches = appends.filter { !$0.isEmpty }
-                for batch in batches { try append(batch, to: database) }
-                if let last = batches.last?.last?.index { try setTail(last, in: database) }
-            }
+            try database.write { try write(hardState, appends, in: $0) }
         } catch {
             throw RaftLogError(path: path, doing: "writing to it", error)
         }
+    }
+
+    func write(_ hardState: HardState?, _ appends: [[Entry]], in database: Database) throws {
+        if let hardState {
+            try database.cachedStatement(
+                sql: """
+                    INSERT INTO hard_state(id, term, voted_for) VALUES(1, ?, ?)
+                    ON CONFLICT(id) DO UPDATE SET term = excluded.term, voted_for = excluded.voted_for
+                    """
+            ).execute(arguments: [
+                Int64(bitPattern: hardState.term), hardState.votedFor.map { Int64(bitPattern: $0.rawValue) },
+            ])
+        }
+        let batches = appends.filter { !$0.isEmpty }
+        for batch in batches { try append(batch, to: database) }
+        if let last = batches.last?.last?.index { try setTail(last, in: database) }
     }
 
     func setTail(_ last: LogIndex, in database: Database) throws {

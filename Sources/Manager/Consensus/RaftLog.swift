@@ -207,6 +207,31 @@ extension RaftLog {
     }
 }
 
+extension RaftLog {
+    /// The key of the identity under which the name of the swarm's beginning stands: see `Epoch`.
+    package static let epochKey = "epoch"
+
+    /// Lets this log go on alone: in one write, the new hard state, the entries behind the last one, and a new epoch.
+    ///
+    /// - Parameter forced: what ``Raft/Restored/forcingNewGroup(of:)`` made of what was restored, and entries behind it.
+    package func beginEpoch(_ epoch: String, _ forced: Restored) throws {
+        let known = try restore()
+        let last = max(known.entries.last?.index ?? 0, known.snapshot?.index ?? 0)
+        do {
+            try database.write { database in
+                try write(forced.hardState, [forced.entries.filter { $0.index > last }], in: database)
+                try database.execute(
+                    sql: """
+                        INSERT INTO identity(key, value) VALUES(?, ?)
+                        ON CONFLICT(key) DO UPDATE SET value = excluded.value
+                        """, arguments: [Self.epochKey, epoch])
+            }
+        } catch {
+            throw RaftLogError(path: path, doing: "beginning anew", error)
+        }
+    }
+}
+
 // MARK: - Keys
 
 extension RaftLog {

@@ -64,7 +64,7 @@ extension ManagerRole: LinkHandler {
                 member: member.rawValue,
                 peers: driver.status.membership.members.filter { $0.id != member }.map {
                     .init(member: $0.id.rawValue, address: $0.address)
-                })
+                }, epoch: tls.epoch ?? "")
         } catch {
             throw .unavailable("the managers are just changing: \(error). Try again")
         }
@@ -73,6 +73,10 @@ extension ManagerRole: LinkHandler {
     package func submit(_ request: Control.Request, from peer: Peer) async throws(ControlError) -> Control.Reply {
         // Only the leader carries out; passing it on again could go round in circles while leadership moves.
         guard office.isOpen else { throw .unavailable("this manager does not lead") }
+        // Its certificate may be older than what the swarm says of it now.
+        guard state.snapshot.node(peer.node)?.role == .manager else {
+            throw .permissionDenied("node \(peer.node) is no manager of this swarm any more")
+        }
         do {
             return try await office.submit(request)
         } catch let error as ControlError {
@@ -87,8 +91,17 @@ extension ManagerRole: LinkHandler {
         let sender = MemberID(member)
         if let known = driver.status.membership[sender], known.context != peer.node.description { return }
         for frame in frames {
-            guard let message = try? Message(decoding: frame) else {
-                log.warning("a message of another manager cannot be read", metadata: ["node.id": "\(peer.node)"])
+            let message: Message
+            do {
+                message = try Message(decoding: frame)
+            } catch FrameError.unknownKind(let kind) where Message.isAppend(frame) {
+                // To drop it would be to stand still for ever: the leader sends it again and again.
+                verdictWriter.finish(throwing: UnknownEntryKind(kind: kind, node: "\(peer.node)"))
+                return
+            } catch {
+                log.warning(
+                    "a message of another manager cannot be read",
+                    metadata: ["node.id": "\(peer.node)", "error": "\(error)"])
                 continue
             }
             // A snapshot's offer comes behind its chunks, never among the frames.
@@ -107,4 +120,23 @@ extension ManagerRole: LinkHandler {
             try await send(.notLeader(leaderPlace))
         }
     }
+}
+
+/// The leader sends an entry of a kind that this version of apusd does not know.
+package struct UnknownEntryKind: Error, CustomStringConvertible {
+    var kind: UInt8
+    var node: String
+
+    package var description: String {
+        """
+        manager \(node) sent a log entry of kind \(kind), which this version of apusd does not know. \
+        This manager stops here, so that its state stays equal to that of the others: \
+        install the version that the other managers run, and start it again.
+        """
+    }
+}
+
+extension Message {
+    /// By its second byte: behind the version stands the kind. See `MessageFrames.swift` of Raft.
+    fileprivate static func isAppend(_ frame: [UInt8]) -> Bool { frame.count > 1 && frame[1] == 5 }
 }

@@ -33,6 +33,9 @@ package final class ManagerRole: Sendable {
 
     /// How long a request waits for a leader to be found before it is told that there is none.
     static let leaderPatience: Duration = .seconds(5)
+    /// The same where too few managers answer for there to be one.
+    static let lonelyPatience: Duration = .seconds(1)
+    private static let farewell: Duration = .milliseconds(500)
 
     package let settings: Settings
     let state = ClusterState()
@@ -40,6 +43,10 @@ package final class ManagerRole: Sendable {
     let driver: RaftDriver
     let peers: PeerLinks
     let disk: RaftLog
+    /// Whose connections are to be closed.
+    private let expulsions: AsyncStream<Cluster.ID<Cluster.Node>>
+    /// A message that this version does not understand and must not pass over.
+    let (verdicts, verdictWriter) = AsyncThrowingStream.makeStream(of: Never.self, throwing: (any Error).self)
     let tls: TLSState
     let log: Logger
 
@@ -56,9 +63,12 @@ package final class ManagerRole: Sendable {
         var random = SystemRandomNumberGenerator()
         let machine = RaftMachine(
             id: settings.member, restored: try disk.restore(), random: SeededGenerator(seed: random.next()))
-        driver = RaftDriver(
-            machine: machine, log: disk, transport: peers, state: try ClusterMachine(state: state, disk: disk),
-            logger: log)
+        let (expulsions, expulsionWriter) = AsyncStream.makeStream(of: Cluster.ID<Cluster.Node>.self)
+        self.expulsions = expulsions
+        let cluster = try ClusterMachine(state: state, disk: disk) { nodes in
+            for node in nodes { expulsionWriter.yield(node) }
+        }
+        driver = RaftDriver(machine: machine, log: disk, transport: peers, state: cluster, logger: log)
         peers.attach(driver)
     }
 
@@ -68,10 +78,11 @@ package final class ManagerRole: Sendable {
     package func run(isListening: @escaping @Sendable (Int) -> Void = { _ in }) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
-            group.addTask { [self] in
-                let server = LinkServer(tls: tls, handler: self, log: log)
-                try await server.run(on: settings.listenAddress, isListening: isListening)
-            }
+            let server = LinkServer(tls: tls, handler: self, log: log)
+            group.addTask { [self] in try await server.run(on: settings.listenAddress, isListening: isListening) }
+            group.addTask { [self] in try await closeConnections(of: expulsions, at: server) }
+            group.addTask { [self] in for try await _ in verdicts {} }
+            group.addTask { [self] in try await announceAddress() }
             group.addTask { [self] in try await driver.run() }
             group.addTask { [self] in await peers.run() }
             group.addTask { [self] in
@@ -82,12 +93,51 @@ package final class ManagerRole: Sendable {
         }
     }
 
+    private func closeConnections(
+        of nodes: AsyncStream<Cluster.ID<Cluster.Node>>, at server: LinkServer
+    ) async throws {
+        for await node in nodes {
+            // Its session is told first what has become of it.
+            try await Task.sleep(for: Self.farewell)
+            server.disconnect(node)
+        }
+    }
+
+    /// Tells the leader when this manager is to be found elsewhere than the others believe.
+    private func announceAddress() async throws {
+        while true {
+            try await Task.sleep(for: .seconds(1))
+            let membership = driver.status.membership
+            guard let known = membership[settings.member], known.address != settings.advertiseAddress else { continue }
+            if office.isOpen {
+                try? await driver.change(.updateAddress(settings.member, settings.advertiseAddress))
+                continue
+            }
+            // While nobody reaches this one it cannot know who leads: whoever does takes it.
+            for member in membership.members where member.id != settings.member {
+                guard let link = try? peers.link(to: member.address) else { continue }
+                do {
+                    _ = try await link.joinManagers(address: settings.advertiseAddress, timeout: .seconds(3))
+                    log.info(
+                        "told the leader this manager's new address",
+                        metadata: ["address": "\(settings.advertiseAddress)"])
+                    break
+                } catch {
+                    log.debug("not the leader", metadata: ["peer": "\(member.address)", "reason": "\(error)"])
+                }
+            }
+        }
+    }
+
     /// The newest state that this manager knows, which may be old. For its own use, not for answers.
     package var knownState: ClusterStore { state.snapshot }
 
     /// For `docker info` and the debug dump.
     package var raftStatus: RaftStatus { driver.status }
     package var officeText: String { office.depthsText }
+    /// What other managers say who refuse this one.
+    package var refusals: [MemberID: String] { peers.refusals }
+    package func isReachable(_ member: MemberID) -> Bool { member == settings.member || peers.isUp(member) }
 
     /// True once it is a voter that knows its leader.
     package func isSettled() -> Bool {
@@ -109,8 +159,14 @@ extension ManagerRole {
                 try await driver.propose(Documents.write(proposal))
             },
             snapshot: { [state] in state.snapshot },
-            removeMember: { [driver] member in
+            removeMember: { [driver, settings] member in
                 guard driver.status.membership.contains(MemberID(member)) else { return }
+                if MemberID(member) == settings.member {
+                    // A leader that is demoted hands over first, so that nobody waits for an election; the next one goes
+                    // on with the demotion.
+                    await driver.transferLeadership()
+                    if driver.status.role != .leader { throw ProposeError.notLeader(hint: driver.status.leader) }
+                }
                 try await driver.change(.remove(MemberID(member)))
             })
         while !Task.isCancelled {
@@ -159,7 +215,7 @@ extension ManagerRole {
 
 extension ManagerRole: ClusterAccess {
     package func submit(_ request: Control.Request) async throws(ControlError) -> Control.Reply {
-        let deadline = ContinuousClock.now + Self.leaderPatience
+        let began = ContinuousClock.now
         while true {
             if office.isOpen {
                 do {
@@ -180,20 +236,34 @@ extension ManagerRole: ClusterAccess {
                     throw .outcomeUnknown("The leader carried the request out, but this manager is stopping.")
                 }
             }
-            guard ContinuousClock.now < deadline, (try? await Task.sleep(for: .milliseconds(50))) != nil else {
+            guard mayWait(since: began), (try? await Task.sleep(for: .milliseconds(50))) != nil else {
                 throw .noLeader
             }
         }
     }
 
+    /// Whether a leader may yet be found for a request that came at that moment.
+    private func mayWait(since began: ContinuousClock.Instant) -> Bool {
+        let waited = ContinuousClock.now - began
+        return waited < (isLonely ? Self.lonelyPatience : Self.leaderPatience)
+    }
+
+    /// There is no leader, and too few managers answer to elect one.
+    private var isLonely: Bool {
+        let status = driver.status
+        guard status.leader == nil else { return false }
+        let answering = status.membership.voters.count { $0 == settings.member || peers.isUp($0) }
+        return answering < status.membership.quorum
+    }
+
     package func snapshot() async throws(ControlError) -> ClusterStore {
-        let deadline = ContinuousClock.now + Self.leaderPatience
+        let began = ContinuousClock.now
         while true {
             do {
                 _ = try await within(.milliseconds(1_500)) { [driver] in try await driver.read() }
                 return state.snapshot
             } catch {
-                guard ContinuousClock.now < deadline, (try? await Task.sleep(for: .milliseconds(50))) != nil else {
+                guard mayWait(since: began), (try? await Task.sleep(for: .milliseconds(50))) != nil else {
                     throw .noLeader
                 }
             }

@@ -52,6 +52,8 @@ final class PeerLinks: RaftTransport {
 
     func isUp(_ member: MemberID) -> Bool { state.withLock { $0.peers[member]?.isUp ?? false } }
 
+    var refusals: [MemberID: String] { state.withLock { $0.peers.compactMapValues(\.link.lastRefusal) } }
+
     /// The link to whoever is at `address`.
     func link(to address: String) throws(ControlError) -> LinkClient {
         let link = state.withLock { state in state.peers.values.first { $0.address == address }?.link }

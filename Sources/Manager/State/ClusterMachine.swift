@@ -1,4 +1,4 @@
-import ClusterModel
+package import ClusterModel
 import ClusterStore
 import EngineAPI
 import Foundation
@@ -9,10 +9,17 @@ import Synchronization
 package final class ClusterMachine: StateMachine {
     private let state: ClusterState
     private let disk: RaftLog
+    private let onExpelled: @Sendable ([Cluster.ID<Cluster.Node>]) -> Void
     private let numbers = Mutex<ConsensusNumbers?>(nil)
 
     /// Loads the newest snapshot on the disk.
-    package init(state: ClusterState, disk: RaftLog) throws {
+    ///
+    /// - Parameter onExpelled: told of nodes that must not go on with the connections that they have.
+    package init(
+        state: ClusterState, disk: RaftLog,
+        onExpelled: @escaping @Sendable ([Cluster.ID<Cluster.Node>]) -> Void = { _ in }
+    ) throws {
+        self.onExpelled = onExpelled
         self.state = state
         self.disk = disk
         if let snapshot = try disk.newestSnapshot() { try load(snapshot) }
@@ -21,7 +28,9 @@ package final class ClusterMachine: StateMachine {
     package var consensus: ConsensusNumbers? { numbers.withLock { $0 } }
 
     package func apply(_ entries: [Entry]) throws {
-        if try state.apply(entries) { readNumbers() }
+        let changes = try state.apply(entries)
+        if changes.isSwarmChanged { readNumbers() }
+        if !changes.expelled.isEmpty { onExpelled(changes.expelled) }
     }
 
     package func freeze() -> (any FrozenState)? { FrozenCluster(store: state.snapshot) }

@@ -15,30 +15,46 @@ package final class ClusterState: Sendable {
 
     /// Makes the changes of newly committed entries, in their order.
     ///
-    /// - Returns: whether the swarm itself was changed.
+    /// - Returns: what others than readers of the state must know of it.
     /// - Throws: `UnreadableEntry` for an entry that this version cannot read. The manager must stop then: to go on
     ///   would give it another state than the rest has.
     @discardableResult
-    package func apply(_ entries: [Entry]) throws -> Bool {
+    package func apply(_ entries: [Entry]) throws -> AppliedChanges {
         let proposals = try entries.map { entry -> (UInt64, Proposal?) in
             guard case .command(let bytes) = entry.payload else { return (entry.index, nil) }
             return (entry.index, try Documents.read(Proposal.self, from: bytes, entry: entry.index))
         }
         return store.withLock { store in
-            var isSwarmChanged = false
+            var changes = AppliedChanges()
             for (index, proposal) in proposals {
                 guard let proposal else {
                     store.advance(to: index)
                     continue
                 }
-                for case .swarm in store.apply(proposal, at: index) { isSwarmChanged = true }
+                for event in store.apply(proposal, at: index) { changes.note(event) }
             }
-            return isSwarmChanged
+            return changes
         }
     }
 
     /// Another state takes the place of this one.
     func replace(with new: ClusterStore) { store.withLock { $0 = new } }
+}
+
+/// What entries changed that more than the state depends on.
+package struct AppliedChanges: Sendable {
+    package var isSwarmChanged = false
+    /// Nodes whose certificates say more than is true now: removed ones, and managers that are none any more.
+    package var expelled: [Cluster.ID<Cluster.Node>] = []
+
+    mutating func note(_ event: StoreEvent) {
+        switch event {
+        case .swarm: isSwarmChanged = true
+        case .node(let old?, let new):
+            if new == nil || (old.role == .manager && new?.role == .worker) { expelled.append(old.id) }
+        default: break
+        }
+    }
 }
 
 /// How proposals stand in the log: one JSON document each, made and read here alone.

@@ -179,6 +179,9 @@ nonisolated struct Apus_V1_SeatAnswer: Sendable {
   /// Whom the new member answers before its log tells it who its peers are.
   var peers: Data = Data()
 
+  /// Which beginning of the swarm it is: see Epoch.swift.
+  var epoch: String = String()
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -587,7 +590,7 @@ nonisolated extension Apus_V1_SeatAsk: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension Apus_V1_SeatAnswer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".SeatAnswer"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}member\0\u{1}refusal\0\u{1}peers\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}member\0\u{1}refusal\0\u{1}peers\0\u{1}epoch\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -598,6 +601,7 @@ nonisolated extension Apus_V1_SeatAnswer: SwiftProtobuf.Message, SwiftProtobuf._
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.member) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._refusal) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.peers) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.epoch) }()
       default: break
       }
     }
@@ -617,6 +621,9 @@ nonisolated extension Apus_V1_SeatAnswer: SwiftProtobuf.Message, SwiftProtobuf._
     if !self.peers.isEmpty {
       try visitor.visitSingularBytesField(value: self.peers, fieldNumber: 3)
     }
+    if !self.epoch.isEmpty {
+      try visitor.visitSingularStringField(value: self.epoch, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -624,6 +631,7 @@ nonisolated extension Apus_V1_SeatAnswer: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.member != rhs.member {return false}
     if lhs._refusal != rhs._refusal {return false}
     if lhs.peers != rhs.peers {return false}
+    if lhs.epoch != rhs.epoch {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

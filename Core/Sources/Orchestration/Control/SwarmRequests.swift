@@ -23,13 +23,13 @@ enum SwarmRequests {
         var node = try find(id, in: draft.store)
         guard node.meta.version == version else { throw .outOfSequence }
         if spec.role == .worker, node.spec.role == .manager {
-            let managers = draft.store.nodes.filter { $0.spec.role == .manager }
-            guard managers.count > 1 else {
+            let managers = draft.store.nodes.filter { $0.manager != nil }
+            guard managers.count > 1 || node.manager == nil else {
                 throw .failedPrecondition("attempting to demote the last manager of the swarm")
             }
             // With it gone, more than half of the rest must be there.
             let reachable = managers.filter { $0.id != id && $0.status.state == .ready }.count
-            guard reachable >= (managers.count - 1) / 2 + 1 else {
+            guard node.manager == nil || reachable >= (managers.count - 1) / 2 + 1 else {
                 throw .failedPrecondition("can't remove member from the raft: this would result in a loss of quorum")
             }
         }
@@ -45,7 +45,8 @@ enum SwarmRequests {
         _ id: Cluster.ID<Cluster.Node>, force: Bool, in draft: inout Draft
     ) throws(ControlError) -> Control.Reply {
         let node = try find(id, in: draft.store)
-        if node.spec.role == .manager || node.manager != nil {
+        // One that the consensus does not know any more, since the swarm was begun anew without it, may go.
+        if node.manager != nil {
             throw .failedPrecondition(
                 """
                 node \(id) is a cluster manager and is a member of the raft cluster. \
