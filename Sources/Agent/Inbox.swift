@@ -135,7 +135,11 @@ final class Preparations: Sendable {
         defer { tasks.withLock { $0[task]?.step = nil } }
         do {
             try check(task)
-            try await withTaskCancellationHandler { try await step.value } onCancel: { step.cancel() }
+            try await withTaskCancellationHandler {
+                try await step.value
+            } onCancel: {
+                step.cancel()
+            }
         } catch {
             step.cancel()
             try check(task)

@@ -5,8 +5,8 @@ import GRPCNIOTransportHTTP2Posix
 import SwiftProtobuf
 import Synchronization
 
-// Snapshots between managers: a stream of their own, in which the receiver says where to begin and the sender waits for
-// whoever is slower, the wire or the other's disk.
+// Snapshots between managers: a stream of their own, in which the receiver says where to begin and what it has taken. The
+// sender is never far ahead of that: what the receiver's gRPC would keep in memory for a slow disk has no limit of its own.
 
 /// A snapshot as the sender has it.
 package struct OutgoingSnapshot: Sendable {
@@ -64,11 +64,14 @@ extension LinkClient {
         }
     }
 
+    /// Chunks under way.
+    private static let window = 16
+
     private static func send(
         _ snapshot: OutgoingSnapshot, as member: UInt64, over stub: Apus_V1_Link.Client<HTTP2ClientTransport.Posix>,
         _ progress: Progress
     ) async throws -> Int {
-        let (starts, start) = AsyncStream.makeStream(of: Int.self)
+        let (answers, answered) = AsyncStream.makeStream(of: Int.self)
         return try await stub.snapshot(
             options: options(waitForReady: true),
             requestProducer: { writer in
@@ -79,8 +82,13 @@ extension LinkClient {
                             $0.json = Data(snapshot.head)
                         }
                     })
-                guard let first = await starts.first(where: { _ in true }) else { return }
-                for place in min(first, snapshot.chunkCount)..<snapshot.chunkCount {
+                var answers = answers.makeAsyncIterator()
+                guard var taken = await answers.next() else { return }
+                for place in min(taken, snapshot.chunkCount)..<snapshot.chunkCount {
+                    while place - taken >= window {
+                        guard let more = await answers.next() else { return }
+                        taken = more
+                    }
                     let chunk = try await snapshot.chunk(place)
                     try await writer.write(.with { $0.chunk = Data(chunk) })
                     progress.note()
@@ -88,18 +96,21 @@ extension LinkClient {
                 try await writer.write(.with { $0.offer = Data(snapshot.offer) })
             },
             onResponse: { response in
-                defer { start.finish() }
-                var first: Int?
+                defer { answered.finish() }
+                // One answer where to begin, one for each chunk, one for the whole.
+                var missing: Int?
+                var count = 0
                 for try await answer in response.messages {
                     if answer.hasRefusal { throw Wire.error(answer.refusal) }
                     progress.note()
+                    count += 1
                     let chunks = Int(clamping: answer.chunks)
-                    if let first {
+                    if missing == nil { missing = snapshot.chunkCount - min(chunks, snapshot.chunkCount) }
+                    if let missing, count == missing + 2 {
                         guard chunks >= snapshot.chunkCount else { break }
-                        return snapshot.chunkCount - min(first, snapshot.chunkCount)
+                        return missing
                     }
-                    first = chunks
-                    start.yield(chunks)
+                    answered.yield(chunks)
                 }
                 throw RPCError(code: .aborted, message: "the other manager did not take the whole snapshot")
             })
@@ -138,6 +149,7 @@ extension LinkService {
                 case (.chunk(let chunk), let incoming?):
                     try await incoming.take(Array(chunk), at: place)
                     place += 1
+                    try await response.write(.with { [place] in $0.chunks = UInt64(place) })
                 case (.offer(let offer), let incoming?):
                     let chunks = try await incoming.finish(offer: Array(offer))
                     try await response.write(.with { $0.chunks = UInt64(chunks) })
