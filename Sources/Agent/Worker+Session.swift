@@ -98,7 +98,7 @@ extension Worker {
             case .cluster(let period, let role, let managers):
                 session.period.withLock { $0 = period }
                 learn(role, managers)
-            case .network: break
+            case .network, .dependencies: break
             case .assignAll(let assignments): await inbox.send(.assignAll(assignments))
             case .assign(let assignments, let remove): await inbox.send(.assign(assignments, remove: remove))
             case .notLeader(let leader):

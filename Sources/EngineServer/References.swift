@@ -37,7 +37,7 @@ extension ClusterStore {
         return found.isEmpty ? nil : try only("network", reference, found)
     }
 
-    private func only<Object>(_ kind: String, _ reference: String, _ found: [Object]) throws -> Object {
+    func only<Object>(_ kind: String, _ reference: String, _ found: [Object]) throws -> Object {
         guard let first = found.first, !reference.isEmpty else { throw Refusal(404, "\(kind) \(reference) not found") }
         guard found.count == 1 else {
             throw Refusal(400, "\(kind) \(reference) is ambiguous (\(found.count) matches found)")

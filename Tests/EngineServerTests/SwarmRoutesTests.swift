@@ -186,11 +186,4 @@ struct SwarmRoutesTests {
         #expect(answer.status == 400 && answer.message?.hasSuffix("meta: name must be provided") == true)
     }
 
-    @Test func `have no secrets and configs yet`() async {
-        #expect(await fixture.send("GET", "/secrets").text == "[]\n")
-        #expect(await fixture.send("GET", #"/configs?filters={"y":["y"]}"#).message == "Invalid filter 'y'")
-        let answer = await fixture.send("POST", "/secrets/create", "{}")
-        #expect(answer.status == 501 && answer.message?.hasPrefix("secrets are not supported yet") == true)
-        #expect(await fixture.send("GET", "/configs/x").message == "config x not found")
-    }
 }

@@ -14,6 +14,8 @@ public struct ClusterStore: Sendable {
     private var serviceTable = Table<Cluster.Service>()
     private var taskTable = Table<Cluster.Task>()
     private var networkTable = Table<Cluster.Network>()
+    private var dependencyTable = Table<Cluster.Dependency>()
+    private var dependenciesByName: TreeDictionary<String, Cluster.ID<Cluster.Dependency>> = [:]
     /// The revisions of each service, oldest first.
     private var revisionTable: TreeDictionary<Cluster.ID<Cluster.Service>, [Cluster.Revision]> = [:]
     /// By the name in small letters: two names that differ in case alone are one to swarm mode.
@@ -43,6 +45,10 @@ extension ClusterStore {
     public func node(_ id: Cluster.ID<Cluster.Node>) -> Cluster.Node? { nodeTable[id] }
     public func service(_ id: Cluster.ID<Cluster.Service>) -> Cluster.Service? { serviceTable[id] }
     public func task(_ id: Cluster.ID<Cluster.Task>) -> Cluster.Task? { taskTable[id] }
+    public func dependency(_ id: Cluster.ID<Cluster.Dependency>) -> Cluster.Dependency? { dependencyTable[id] }
+    public func dependency(_ kind: Cluster.DependencyKind, named name: String) -> Cluster.Dependency? {
+        dependenciesByName["\(kind) \(name.lowercased())"].flatMap { dependencyTable[$0] }
+    }
     public func network(_ id: Cluster.ID<Cluster.Network>) -> Cluster.Network? { networkTable[id] }
     public func service(named name: String) -> Cluster.Service? {
         servicesByName[name.lowercased()].flatMap { serviceTable[$0] }
@@ -69,6 +75,8 @@ extension ClusterStore {
     public var services: [Cluster.Service] { serviceTable.sorted }
     public var tasks: [Cluster.Task] { taskTable.sorted }
     public var networks: [Cluster.Network] { networkTable.sorted }
+    /// Secrets and configs.
+    public var dependencies: [Cluster.Dependency] { dependencyTable.sorted }
     /// The one that carries published ports; nil if the user removed it.
     public var ingress: Cluster.Network? { networks.first { $0.spec.isIngress } }
     public var nodeCount: Int { nodeTable.count }
@@ -157,6 +165,17 @@ extension ClusterStore {
         case .removeNetwork(let id):
             guard let old = networkTable.remove(id) else { return [] }
             return [.network(old: old, new: nil)]
+
+        case .putDependency(var dependency):
+            dependency.meta.touch(index, now)
+            let old = dependencyTable.put(dependency, dependency.id)
+            dependenciesByName["\(dependency.spec.kind) \(dependency.spec.name.lowercased())"] = dependency.id
+            return [.dependency(old: old, new: dependency)]
+
+        case .removeDependency(let id):
+            guard let old = dependencyTable.remove(id) else { return [] }
+            dependenciesByName["\(old.spec.kind) \(old.spec.name.lowercased())"] = nil
+            return [.dependency(old: old, new: nil)]
         }
     }
 }
@@ -175,6 +194,7 @@ public enum StoreEvent: Sendable, Equatable {
     case service(old: Cluster.Service?, new: Cluster.Service?)
     case task(old: Cluster.Task?, new: Cluster.Task?)
     case network(old: Cluster.Network?, new: Cluster.Network?)
+    case dependency(old: Cluster.Dependency?, new: Cluster.Dependency?)
 }
 
 /// Objects by ID. Boxed, so that changing one copies a pointer of its neighbours and not their bytes.

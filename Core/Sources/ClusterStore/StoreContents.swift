@@ -27,6 +27,7 @@ public struct StoreContents: Sequence, IteratorProtocol, Sendable {
         kinds = [
             { store.swarm.map { [.putSwarm($0)] } ?? [] },
             { store.networks.map(StoreChange.putNetwork) },
+            { store.dependencies.map(StoreChange.putDependency) },
             { store.nodes.map(StoreChange.putNode) },
             // Before the services: a service is found by the name in its current revision.
             { store.revisions.map(StoreChange.putRevision) },
@@ -52,9 +53,10 @@ extension StoreChange {
         case .putNode(let node): (node.meta.version, node.meta.updatedAt)
         case .putService(let service): (service.meta.version, service.meta.updatedAt)
         case .putTask(let task): (task.meta.version, task.meta.updatedAt)
+        case .putDependency(let dependency): (dependency.meta.version, dependency.meta.updatedAt)
         case .putNetwork(let network): (network.meta.version, network.meta.updatedAt)
         case .putRevision(let revision): (0, revision.createdAt)
-        case .removeNode, .removeService, .removeRevision, .removeTask, .removeNetwork: nil
+        case .removeNode, .removeService, .removeRevision, .removeTask, .removeNetwork, .removeDependency: nil
         }
     }
 }

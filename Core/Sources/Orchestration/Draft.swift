@@ -63,6 +63,7 @@ private enum ObjectKey: Hashable {
     case service(Cluster.ID<Cluster.Service>)
     case task(Cluster.ID<Cluster.Task>)
     case network(Cluster.ID<Cluster.Network>)
+    case dependency(Cluster.ID<Cluster.Dependency>)
 
     /// Nil where every change counts.
     init?(_ change: StoreChange) {
@@ -76,6 +77,8 @@ private enum ObjectKey: Hashable {
         case .removeTask(let id): self = .task(id)
         case .putNetwork(let network): self = .network(network.id)
         case .removeNetwork(let id): self = .network(id)
+        case .putDependency(let dependency): self = .dependency(dependency.id)
+        case .removeDependency(let id): self = .dependency(id)
         case .putRevision, .removeRevision: return nil
         }
     }

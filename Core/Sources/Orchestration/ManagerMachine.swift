@@ -141,6 +141,12 @@ extension ManagerMachine {
             return try ServiceRequests.update(id, version: version, change, registryAuth: auth, book: &book, in: &draft)
         case .removeService(let id):
             return try ServiceRequests.remove(id, in: &draft)
+        case .createDependency(let spec):
+            return try DependencyRequests.create(spec, in: &draft)
+        case .relabelDependency(let id, let kind, let version, let labels):
+            return try DependencyRequests.relabel(id, kind, version: version, labels, in: &draft)
+        case .removeDependency(let id, let kind):
+            return try DependencyRequests.remove(id, kind, in: &draft)
         case .createNetwork(let spec):
             return try NetworkRequests.create(spec, book: &book, in: &draft)
         case .removeNetwork(let id):
@@ -273,6 +279,7 @@ extension ManagerMachine {
                 dirtyServices.insert((new ?? old)!.id)
                 if new == nil { alarms[old!.id] = nil }
                 if old?.endpoint != new?.endpoint { ingressChanged = true }
+            case .dependency: break
             case .network(_, let new): if new?.spec.isIngress == true { ingressChanged = true }
             case .swarm(let old, let new):
                 sessions.noteSwarm(old: old, new: new)

@@ -28,8 +28,13 @@ struct StoreContentsTests {
             joinTokens: .init(worker: "w", manager: "m"), at: now)
         let node = Cluster.Node(
             id: .init(bits: 7), spec: .init(role: .manager), status: .init(state: .ready, address: ""), at: now)
+        let dependency = Cluster.Dependency(
+            id: .init(bits: 6), spec: .init(kind: .secret, name: "key", data: "YQ=="), at: now)
         let network = Cluster.Network(id: .init(bits: 8), spec: .ingress, vni: 4096, subnets: [], at: now)
-        _ = store.apply(Proposal(changes: [.putSwarm(swarm), .putNode(node), .putNetwork(network)], at: now), at: 2)
+        _ = store.apply(
+            Proposal(
+                changes: [.putSwarm(swarm), .putNode(node), .putNetwork(network), .putDependency(dependency)], at: now),
+            at: 2)
         var newer = web
         (newer.current, newer.newest) = (2, 2)
         _ = store.apply(
@@ -56,6 +61,7 @@ struct StoreContentsTests {
         #expect(again.index == 8)
         #expect(again.swarm == store.swarm)
         #expect(again.nodes == store.nodes)
+        #expect(again.dependencies == store.dependencies && again.dependency(.secret, named: "key") != nil)
         #expect(again.networks == store.networks && again.networks.count == 1)
         #expect(again.services == store.services && again.services[0].meta.version == 5)
         #expect(again.tasks == store.tasks)
@@ -73,6 +79,7 @@ struct StoreContentsTests {
         // derived from other tables (indexes, names) need not.
         let known: Set = [
             "index", "swarm", "nodeTable", "serviceTable", "taskTable", "revisionTable", "networkTable",
+            "dependencyTable", "dependenciesByName",
             "servicesByName",
             "tasksByService",
             "tasksByNode",

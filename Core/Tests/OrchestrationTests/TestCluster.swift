@@ -15,6 +15,8 @@ struct TestCluster {
     private(set) var sent: [Dispatch.FromManager] = []
     /// What each worker knows of its networks.
     private(set) var pictures: [Cluster.ID<Cluster.Node>: NetworkPicture] = [:]
+    /// The secrets and configs that each worker holds.
+    private(set) var kept: [Cluster.ID<Cluster.Node>: Set<Cluster.ID<Cluster.Dependency>>] = [:]
     private(set) var removedMembers: [UInt64] = []
     private(set) var changesInLastStep = 0
     /// What becomes of a task that starts; by default it runs.
@@ -152,6 +154,11 @@ struct TestCluster {
                 case .reply(let token, let outcome): outcomes[token] = outcome
                 case .send(let message, let node, _):
                     sent.append(message)
+                    if case .dependencies(let news) = message {
+                        if news.isWhole { kept[node] = [] }
+                        kept[node, default: []].subtract(news.gone)
+                        kept[node, default: []].formUnion(news.put.map(\.id))
+                    }
                     if case .network(let news) = message { pictures[node, default: .init()].apply(news) }
                 case .wake(let moment):
                     wake = moment

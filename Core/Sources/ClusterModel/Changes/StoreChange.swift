@@ -8,12 +8,14 @@ public enum StoreChange: Sendable, Equatable, Codable {
     case putRevision(Cluster.Revision)
     case putTask(Cluster.Task)
     case putNetwork(Cluster.Network)
+    case putDependency(Cluster.Dependency)
     case removeNode(Cluster.ID<Cluster.Node>)
     /// Its revisions go with it. Its tasks are removed one by one, as they end.
     case removeService(Cluster.ID<Cluster.Service>)
     case removeRevision(Cluster.ID<Cluster.Service>, Cluster.Revision.Number)
     case removeTask(Cluster.ID<Cluster.Task>)
     case removeNetwork(Cluster.ID<Cluster.Network>)
+    case removeDependency(Cluster.ID<Cluster.Dependency>)
 }
 
 /// What one log entry carries: changes that happen together, and when the leader decided them.

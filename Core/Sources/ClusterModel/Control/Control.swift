@@ -5,6 +5,11 @@ public enum Control {
         case updateService(
             Cluster.ID<Cluster.Service>, version: UInt64, ServiceChange, registryAuth: RegistryAuth)
         case removeService(Cluster.ID<Cluster.Service>)
+        case createDependency(Cluster.DependencySpec)
+        /// The only change that there is of a secret or a config.
+        case relabelDependency(
+            Cluster.ID<Cluster.Dependency>, Cluster.DependencyKind, version: UInt64, labels: [String: String])
+        case removeDependency(Cluster.ID<Cluster.Dependency>, Cluster.DependencyKind)
         case createNetwork(Cluster.NetworkSpec)
         case removeNetwork(Cluster.ID<Cluster.Network>)
         case updateNode(Cluster.ID<Cluster.Node>, version: UInt64, Cluster.NodeSpec)

@@ -18,6 +18,8 @@ public enum Dispatch {
         public var registryAuth: String?
         /// Its addresses, with what its container must know of each network.
         public var attachments: [Attachment]
+        /// Secrets and configs that it uses; what they hold comes apart, see `DependencyNews`.
+        public var dependencies: [Cluster.DependencyReference]
 
         /// `<service>.<slot>.<task>`, or with the node's ID where slots mean nothing.
         public var containerName: String { "\(taskName).\(task)" }
@@ -55,6 +57,7 @@ public enum Dispatch {
             ports = revision.spec.ports
             stopGracePeriod = revision.spec.stopGracePeriod
             registryAuth = revision.registryAuth
+            dependencies = revision.spec.dependencies
         }
     }
 
@@ -95,6 +98,8 @@ public enum Dispatch {
         case assign([Assignment], remove: [Cluster.ID<Cluster.Task>])
         /// The managers, the role or the heartbeat changed.
         case cluster(heartbeatPeriod: Int64, role: Cluster.Role, managers: [ManagerAddress])
+        /// Secrets and configs that the node's tasks use. Before the assignments that name them.
+        case dependencies(DependencyNews)
         /// What changed on the networks that the node takes part in.
         case network(NetworkNews)
         /// Ask there instead; nil while nobody leads.

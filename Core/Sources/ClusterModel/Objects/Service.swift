@@ -106,6 +106,8 @@ extension Cluster {
         public var reservedMemoryBytes: Int64
         public var ports: [PortConfig]
         public var networks: [NetworkReference]
+        /// Secrets, then configs.
+        public var dependencies: [DependencyReference]
         public var resolution: Resolution
         public var restart: RestartPolicy
         public var update: UpdateConfig

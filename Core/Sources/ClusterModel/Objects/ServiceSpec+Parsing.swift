@@ -69,6 +69,7 @@ extension Cluster.ServiceSpec {
         self.resolution = resolution
         ports = try Self.ports(endpoint, resolution)
         // Clients before 1.44 may name them beside the template.
+        dependencies = try Cluster.DependencyReference.list(container)
         networks = try Self.networks(task)
         if networks.isEmpty { networks = try Self.networks(root) }
 
@@ -160,10 +161,6 @@ extension Cluster.ServiceSpec {
         _ = try container.list("Env")
         _ = try container.list("Command")
         _ = try container.list("Args")
-        for (kind, plural) in [("secrets", "Secrets"), ("configs", "Configs")]
-        where !(container.json?[plural]?.array ?? []).isEmpty {
-            throw .unimplemented("\(kind) are not supported yet: create the service without them")
-        }
         var targets: Set<String> = []
         for mount in container.json?["Mounts"]?.array ?? [] {
             let target = mount["Target"]?.string ?? ""

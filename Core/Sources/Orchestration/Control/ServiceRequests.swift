@@ -12,6 +12,7 @@ enum ServiceRequests {
         _ spec: Cluster.ServiceSpec, registryAuth: String?, book: inout AddressBook, in draft: inout Draft
     ) throws(ControlError) -> Control.Reply {
         let spec = try NetworkRequests.resolve(spec, in: draft.store)
+        try DependencyRequests.check(spec, in: draft.store)
         guard draft.store.service(named: spec.name) == nil else {
             throw .alreadyExists("name conflicts with an existing object: service \(spec.name) already exists")
         }
@@ -47,6 +48,7 @@ enum ServiceRequests {
 
         case .spec(let spec):
             let spec = try NetworkRequests.resolve(spec, in: draft.store)
+            try DependencyRequests.check(spec, in: draft.store)
             guard spec.name == current.spec.name else { throw .unimplemented("renaming services is not supported") }
             switch (spec.mode, current.spec.mode) {
             case (.replicated, .replicated), (.global, .global): break

@@ -15,6 +15,8 @@ struct Sessions: Sendable {
         var sent: [Cluster.ID<Cluster.Task>: Cluster.Task.State]?
         var heardCluster: Bool
         var heardNetworks = false
+        /// The secrets and configs that it was sent; nil before its first full set.
+        var dependencies: Set<Cluster.ID<Cluster.Dependency>>?
     }
 
     /// Periods without a word after which a node counts as down.
@@ -155,6 +157,7 @@ struct Sessions: Sendable {
         _ node: NodeID, _ session: inout Session, _ store: ClusterStore, into effects: inout [ManagerMachine.Effect]
     ) {
         let tasks = store.tasks(on: node).filter { $0.status.state >= .assigned }
+        sendDependencies(of: tasks, node, &session, store, into: &effects)
         let wished = Dictionary(uniqueKeysWithValues: tasks.map { ($0.id, $0.desired) })
         let changed = tasks.filter { session.sent?[$0.id] != $0.desired }.compactMap { assignment($0, node, store) }
         if let sent = session.sent {
@@ -166,6 +169,25 @@ struct Sessions: Sendable {
             effects.append(.send(.assignAll(changed), to: node, session.id))
         }
         session.sent = wished
+    }
+
+    private func sendDependencies(
+        of tasks: [Cluster.Task], _ node: NodeID, _ session: inout Session, _ store: ClusterStore,
+        into effects: inout [ManagerMachine.Effect]
+    ) {
+        var used: Set<Cluster.ID<Cluster.Dependency>> = []
+        for task in tasks where !task.status.state.isTerminal {
+            for reference in store.revision(task.revision, of: task.service)?.spec.dependencies ?? [] {
+                if let id = Cluster.ID<Cluster.Dependency>(reference.id) { used.insert(id) }
+            }
+        }
+        let had = session.dependencies ?? []
+        guard session.dependencies == nil || used != had else { return }
+        session.dependencies = used
+        let put = used.subtracting(had).sorted().compactMap { store.dependency($0) }
+        let news = Dispatch.DependencyNews(
+            isWhole: session.sent == nil, put: put, gone: had.subtracting(used).sorted())
+        effects.append(.send(.dependencies(news), to: node, session.id))
     }
 
     private func assignment(_ task: Cluster.Task, _ node: NodeID, _ store: ClusterStore) -> Dispatch.Assignment? {
