@@ -12,6 +12,15 @@ let hands = [
         uses: [
             .grpc, .grpcNIO, .grpcProtobuf, .protobuf, .nio, .nioCore, .nioTLS, .tls, .x509, .asn1, .crypto, .logging,
         ]),
+    room(
+        "NetworkPlane", core: ["NetworkPlan", "ClusterModel", "EngineAPI"],
+        uses: ["CNetlink", "CNFTables", .nio, .nioCore, .logging]),
+]
+
+// What the kernel's interfaces are called in C; no code of ours but a socket.
+let shims: [Target] = [
+    .target(name: "CNetlink"),
+    .systemLibrary(name: "CNFTables", pkgConfig: "libnftables", providers: [.apt(["libnftables-dev"])]),
 ]
 
 // ── Floor 4 · Roles ── own their I/O: feed a decision, perform its effects with hands ────────────
@@ -38,7 +47,11 @@ let rooms = hands + roles + life
 
 // ── Doors ── read the command line, start a life; no decisions here ──────────────────────────────
 let doors: [Target] = [
-    .executableTarget(name: "apusd", dependencies: ["Node", .arguments, .logging], swiftSettings: .strict)
+    .executableTarget(name: "apusd", dependencies: ["Node", .arguments, .logging], swiftSettings: .strict),
+    .executableTarget(
+        name: "apusnet",
+        dependencies: ["NetworkPlane", .product(name: "NetworkPlan", package: "Core"), .arguments],
+        swiftSettings: .strict),
 ]
 
 let package = Package(
@@ -62,7 +75,7 @@ let package = Package(
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
-    targets: rooms + doors + rooms.map(unitTests)
+    targets: shims + rooms + doors + rooms.map(unitTests)
 )
 
 // ── Only how the above is spelled, from here on ──────────────────────────────────────────────────

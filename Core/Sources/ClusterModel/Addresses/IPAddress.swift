@@ -24,6 +24,16 @@ public struct IPAddress: Hashable, Sendable, Comparable {
     /// The IPv4 address as a number; nil for IPv6.
     public var v4: UInt32? { family == .v4 ? UInt32(truncatingIfNeeded: low) : nil }
 
+    /// - Parameter bytes: 4 or 16, the most significant first; nil for any other number of them.
+    public init?(bytes: some Collection<UInt8>) {
+        let halfOf: (any Collection<UInt8>) -> UInt64 = { $0.reduce(0) { $0 << 8 | UInt64($1) } }
+        switch bytes.count {
+        case 4: self.init(.v4, high: 0, low: halfOf(bytes))
+        case 16: self.init(.v6, high: halfOf(bytes.prefix(8)), low: halfOf(bytes.dropFirst(8)))
+        default: return nil
+        }
+    }
+
     /// 4 or 16 bytes, the most significant first.
     public var bytes: [UInt8] {
         let all = [high, low].flatMap { half in (0..<8).map { UInt8(truncatingIfNeeded: half >> (56 - 8 * $0)) } }
@@ -215,6 +225,12 @@ extension IPSubnet: Codable {
 /// The address of an interface on a link.
 public struct MACAddress: Hashable, Sendable {
     public let bytes: [UInt8]
+
+    /// - Returns: nil unless there are six.
+    public init?(bytes: some Collection<UInt8>) {
+        guard bytes.count == 6 else { return nil }
+        self.bytes = Array(bytes)
+    }
 
     /// `02:42` and the last four bytes of the address, as Docker derives them: known to every node without asking.
     public init(for address: IPAddress) { bytes = [0x02, 0x42] + address.bytes.suffix(4) }
