@@ -59,8 +59,11 @@ extension Worker {
             try await preparations.run(task) { [images] in
                 try await images.provide(image, registryAuth: assignment.registryAuth)
             }
-            let hostname = state.withLock { $0.description?.hostname } ?? ""
-            let document = ContainerDocument.make(assignment, hostname: hostname)
+            let here = try await describeForContainers()
+            let document = try ContainerDocument.make(assignment, on: here)
+            for volume in try ContainerDocument.volumes(assignment, on: here) {
+                try await engine.createVolume(volume)
+            }
             let created: Result<String, any Error> = await heavyCalls.pass {
                 // A container is created whole or not at all: from here on it is too late to give up.
                 do {
@@ -75,7 +78,18 @@ extension Worker {
             return .prepareFailed(task, error.message)
         } catch let error as Preparations.Abandoned {
             return .prepareFailed(task, "\(error)")
+        } catch let error as ContainerDocument.Unfit {
+            return .prepareFailed(task, "\(error)")
         }
+    }
+
+    /// This node, as templates and the engine's age make it matter to a container.
+    private func describeForContainers() async throws -> ContainerDocument.Node {
+        let node = state.withLock { $0.description }
+        return ContainerDocument.Node(
+            hostname: node?.hostname ?? "",
+            platform: .init(os: node?.os ?? "linux", architecture: node?.architecture ?? ""),
+            engine: try await engine.apiVersion())
     }
 
     private func create(_ assignment: Dispatch.Assignment, _ document: JSON) async throws -> String {

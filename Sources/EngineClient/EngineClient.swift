@@ -12,8 +12,6 @@ internal import Synchronization
 ///
 /// - Source: Docker Engine API v1.41 and later; the version is negotiated as the docker CLI does (`/_ping`).
 package final class EngineClient: Sendable {
-    /// The newest version of the API that we have been tried with.
-    static let newestVersion = APIVersion(1, 50)
     /// The answer to any one call may not be larger.
     static let bodyLimit = 64 << 20
 
@@ -44,6 +42,11 @@ package final class EngineClient: Sendable {
 
     package func info() async throws -> JSON { try await ask(.GET, "/info", for: "info", within: .seconds(30)) }
     package func version() async throws -> JSON { try await ask(.GET, "/version", for: "version") }
+
+    /// One that is there already, alike, is fine.
+    package func createVolume(_ document: JSON) async throws {
+        try await ask(.POST, "/volumes/create", document, for: "create volume", within: .seconds(120))
+    }
 
     package var containers: Containers { Containers(engine: self) }
     package var images: Images { Images(engine: self) }
@@ -96,7 +99,7 @@ extension EngineClient {
         _ method: HTTPMethod, _ uri: String, _ body: JSON? = nil, headers: HTTPHeaders = [:], for operation: String,
         within limit: Duration?
     ) async throws -> HTTPClientResponse {
-        let version = try await negotiatedVersion()
+        let version = try await apiVersion()
         let response = try await execute(
             method, "/v\(version)\(uri)", body, headers: headers, within: limit ?? .seconds(86_400 * 365))
         guard response.status.code < 400 else {
@@ -136,15 +139,16 @@ extension EngineClient {
         }
     }
 
-    private func negotiatedVersion() async throws -> APIVersion {
+    /// What we and the engine both speak.
+    package func apiVersion() async throws -> APIVersion {
         if let known = version_.withLock({ $0 }) { return known }
         let response = try await execute(.GET, "/_ping", nil, headers: [:], within: .seconds(10))
         _ = try await read(response, for: "ping")
         guard response.status.code < 400 else {
             throw EngineUnreachable(socketPath: socketPath, reason: "it answers \(response.status) to a ping")
         }
-        let theirs = response.headers.first(name: "Api-Version").flatMap(APIVersion.init) ?? APIVersion(1, 24)
-        let agreed = min(theirs, Self.newestVersion)
+        let theirs = response.headers.first(name: "Api-Version").flatMap { APIVersion($0) } ?? .oldest
+        let agreed = min(theirs, .newest)
         version_.withLock { $0 = agreed }
         log.debug("talking to the engine", metadata: ["socket": "\(socketPath)", "api": "\(agreed)"])
         return agreed
@@ -180,23 +184,6 @@ extension EngineClient {
         }
         return out
     }
-}
-
-/// `1.41`: ordered by its numbers, not as text.
-struct APIVersion: Sendable, Comparable, CustomStringConvertible {
-    var major: Int
-    var minor: Int
-
-    init(_ major: Int, _ minor: Int) { (self.major, self.minor) = (major, minor) }
-
-    init?(_ text: String) {
-        let parts = text.split(separator: ".")
-        guard parts.count == 2, let major = Int(parts[0]), let minor = Int(parts[1]) else { return nil }
-        self.init(major, minor)
-    }
-
-    static func < (a: Self, b: Self) -> Bool { (a.major, a.minor) < (b.major, b.minor) }
-    var description: String { "\(major).\(minor)" }
 }
 
 /// Cuts a stream of bytes into JSON documents, one a line.

@@ -35,6 +35,7 @@ extension Cluster.ServiceSpec {
             throw .invalidArgument(#"ContainerSpec: "\#(image)" is not a valid repository/tag"#)
         }
         try Self.check(container: container)
+        try ContainerSpecChecks.check(container.json ?? [:], service: name, labels: labels)
         stopGracePeriod = try container.int("StopGracePeriod") ?? 10_000_000_000
 
         let placement = task.member("Placement")

@@ -26,10 +26,34 @@ public enum ContainerDocument {
         container(assignment)?["Image"]?.string ?? ""
     }
 
-    public static func make(_ assignment: Dispatch.Assignment, hostname nodeHostname: String) -> JSON {
+    /// What the document depends on beside the task.
+    public struct Node: Sendable, Equatable {
+        public var hostname: String
+        public var platform: Cluster.Platform
+        /// What its engine speaks.
+        public var engine: APIVersion
+
+        public init(
+            hostname: String, platform: Cluster.Platform = .init(os: "linux", architecture: "x86_64"),
+            engine: APIVersion = .newest
+        ) {
+            self.hostname = hostname
+            self.platform = platform
+            self.engine = engine
+        }
+    }
+
+    /// Why this node cannot run the task; it stands in the task's `Err`.
+    public struct Unfit: Error, Sendable, Equatable, CustomStringConvertible {
+        public var description: String
+    }
+
+    /// - Throws: for a template without a result, and for what the node's engine is too old to do: the engine would
+    ///   leave it out and say nothing.
+    public static func make(_ assignment: Dispatch.Assignment, on node: Node) throws(Unfit) -> JSON {
         let template = spec(assignment)?["TaskTemplate"]
-        let container = template?["ContainerSpec"] ?? [:]
-        let words = TemplateWords(assignment, nodeHostname: nodeHostname)
+        let container = try expanded(assignment, on: node)
+        try EngineNeeds.check(container, template, against: node)
 
         var body: JSON = ["Image": .string(container["Image"]?.string ?? "")]
         func copy(_ from: String, as name: String? = nil) {
@@ -37,50 +61,47 @@ public enum ContainerDocument {
         }
         copy("Command", as: "Entrypoint")
         copy("Args", as: "Cmd")
-        if let environment = container["Env"]?.array { body["Env"] = .array(environment.map(words.expand)) }
+        copy("Env")
         copy("Dir", as: "WorkingDir")
         copy("User")
-        if let hostname = container["Hostname"] { body["Hostname"] = words.expand(hostname) }
+        copy("Hostname")
         copy("TTY", as: "Tty")
         copy("OpenStdin")
         copy("StopSignal")
+        // Swarm mode stops with the grace itself; here it also holds when the engine, or a person, stops the container.
         body["StopTimeout"] = JSON(wholeSeconds(assignment.stopGracePeriod))
         copy("Healthcheck")
         body["Labels"] = labels(assignment, container["Labels"])
 
-        var host: JSON = [:]
-        func copyToHost(_ from: String, as name: String? = nil) {
-            if let value = container[from] { host[name ?? from] = value }
-        }
-        copyToHost("Groups", as: "GroupAdd")
-        copyToHost("ReadOnly", as: "ReadonlyRootfs")
-        if let hosts = container["Hosts"]?.array { host["ExtraHosts"] = .array(hosts.flatMap(extraHosts)) }
-        if let dns = container["DNSConfig"] {
-            if let servers = dns["Nameservers"] { host["Dns"] = servers }
-            if let search = dns["Search"] { host["DnsSearch"] = search }
-            if let options = dns["Options"] { host["DnsOptions"] = options }
-        }
-        if let mounts = container["Mounts"]?.array { host["Mounts"] = .array(mounts.map { mount($0, words) }) }
-        copyToHost("Sysctls")
-        copyToHost("CapabilityAdd", as: "CapAdd")
-        copyToHost("CapabilityDrop", as: "CapDrop")
-        copyToHost("Ulimits")
-        copyToHost("Init")
-        copyToHost("Isolation")
-        copyToHost("OomScoreAdj")
-        let resources = template?["Resources"]
-        if let limits = resources?["Limits"] {
-            if let cpus = limits["NanoCPUs"] { host["NanoCpus"] = cpus }
-            if let memory = limits["MemoryBytes"] { host["Memory"] = memory }
-            if let processes = limits["Pids"] { host["PidsLimit"] = processes }
-        }
-        if let memory = resources?["Reservations"]?["MemoryBytes"] { host["MemoryReservation"] = memory }
-        if let driver = template?["LogDriver"] {
-            host["LogConfig"] = ["Type": driver["Name"] ?? "", "Config": driver["Options"] ?? [:]]
-        }
+        var host = hostConfig(container, template)
         publish(assignment.ports, &body, &host)
         body["HostConfig"] = host
         return body
+    }
+
+    /// The volumes that are made before the container: those that name a driver of their own.
+    ///
+    /// - Returns: bodies for `POST /volumes/create`.
+    public static func volumes(_ assignment: Dispatch.Assignment, on node: Node) throws(Unfit) -> [JSON] {
+        (try expanded(assignment, on: node)["Mounts"]?.array ?? []).compactMap { mount in
+            guard let options = mount["VolumeOptions"], let driver = options["DriverConfig"],
+                (mount["Type"]?.string ?? "volume") == "volume", let name = mount["Source"]?.string, !name.isEmpty
+            else { return nil }
+            var volume: JSON = ["Name": .string(name)]
+            if let plugin = driver["Name"] { volume["Driver"] = plugin }
+            if let own = driver["Options"] { volume["DriverOpts"] = own }
+            if let labels = options["Labels"] { volume["Labels"] = labels }
+            return volume
+        }
+    }
+
+    /// The container's spec with its templates filled in.
+    private static func expanded(_ assignment: Dispatch.Assignment, on node: Node) throws(Unfit) -> JSON {
+        do {
+            return try ContainerTemplates(.init(assignment, on: node)).expand(container(assignment) ?? [:])
+        } catch {
+            throw Unfit(description: error.description)
+        }
     }
 
     private static func spec(_ assignment: Dispatch.Assignment) -> JSON? { try? JSON(parsing: assignment.spec) }
@@ -106,19 +127,93 @@ public enum ContainerDocument {
         labels["com.docker.swarm.task.name"] = assignment.containerName
         return JSON(labels)
     }
+}
 
-    /// `IP name alias…`, as in /etc/hosts, becomes `name:IP` for each name.
-    private static func extraHosts(_ line: JSON) -> [JSON] {
-        let parts = (line.string ?? "").split(whereSeparator: \.isWhitespace)
-        guard let address = parts.first else { return [] }
-        return parts.dropFirst().map { .string("\($0):\(address)") }
+// MARK: - What the engine calls the host's part
+
+extension ContainerDocument {
+    private static func hostConfig(_ container: JSON, _ template: JSON?) -> JSON {
+        var host: JSON = [:]
+        func copy(_ from: String, as name: String? = nil) {
+            if let value = container[from] { host[name ?? from] = value }
+        }
+        copy("Groups", as: "GroupAdd")
+        copy("ReadOnly", as: "ReadonlyRootfs")
+        copy("Sysctls")
+        copy("CapabilityAdd", as: "CapAdd")
+        copy("CapabilityDrop", as: "CapDrop")
+        copy("Ulimits")
+        copy("Init")
+        copy("Isolation")
+        copy("OomScoreAdj")
+        copy("PidsLimit")
+        if let hosts = container["Hosts"]?.array { host["ExtraHosts"] = .array(hosts.compactMap(extraHost)) }
+        if let dns = container["DNSConfig"] {
+            if let servers = dns["Nameservers"] { host["Dns"] = servers }
+            if let search = dns["Search"] { host["DnsSearch"] = search }
+            if let options = dns["Options"] { host["DnsOptions"] = options }
+        }
+        if let mounts = container["Mounts"]?.array { host["Mounts"] = .array(mounts.map(mount)) }
+        if let privileges = container["Privileges"] {
+            let options = securityOptions(privileges)
+            if !options.isEmpty { host["SecurityOpt"] = JSON(options) }
+        }
+        limit(template?["Resources"], &host)
+        if let driver = template?["LogDriver"] {
+            host["LogConfig"] = ["Type": driver["Name"] ?? "", "Config": driver["Options"] ?? [:]]
+        }
+        return host
     }
 
-    private static func mount(_ mount: JSON, _ words: TemplateWords) -> JSON {
+    /// Reservations are for the scheduler; the engine is told the limits alone.
+    private static func limit(_ resources: JSON?, _ host: inout JSON) {
+        let limits = resources?["Limits"]
+        if let cpus = limits?["NanoCPUs"] { host["NanoCpus"] = cpus }
+        if let memory = limits?["MemoryBytes"] { host["Memory"] = memory }
+        if let processes = limits?["Pids"], processes.int ?? 0 > 0 { host["PidsLimit"] = processes }
+        if let swappiness = resources?["MemorySwappiness"] { host["MemorySwappiness"] = swappiness }
+        // The engine counts memory and swap as one.
+        guard let swap = resources?["SwapBytes"]?.int else { return }
+        host["MemorySwap"] = JSON(swap < 0 ? -1 : swap + (limits?["MemoryBytes"]?.int ?? 0))
+    }
+
+    /// - Source: moby daemon/cluster/executor/container/container.go, `applyPrivileges`.
+    private static func securityOptions(_ privileges: JSON) -> [String] {
+        var options: [String] = []
+        if let selinux = privileges["SELinuxContext"] {
+            if selinux["Disable"]?.bool == true { options.append("label=disable") }
+            for field in ["User", "Role", "Type", "Level"] {
+                guard let value = selinux[field]?.string, !value.isEmpty else { continue }
+                options.append("label=\(field.lowercased()):\(value)")
+            }
+        }
+        if let seccomp = privileges["Seccomp"] {
+            switch seccomp["Mode"]?.string {
+            case "unconfined": options.append("seccomp=unconfined")
+            case "custom":
+                let profile = seccomp["Profile"]?.string.flatMap(Base64.decode) ?? []
+                options.append("seccomp=" + String(decoding: profile, as: UTF8.self))
+            default: break
+            }
+        }
+        if privileges["AppArmor"]?["Mode"]?.string == "disabled" { options.append("apparmor=unconfined") }
+        if privileges["NoNewPrivileges"]?.bool == true { options.append("no-new-privileges=true") }
+        return options
+    }
+
+    /// `IP name alias…`, as in /etc/hosts, becomes `name:IP`; aliases are left out, as in swarm mode.
+    private static func extraHost(_ line: JSON) -> JSON? {
+        let parts = (line.string ?? "").split(whereSeparator: \.isWhitespace)
+        return parts.count > 1 ? .string("\(parts[1]):\(parts[0])") : nil
+    }
+
+    private static func mount(_ mount: JSON) -> JSON {
         var mount = mount
         if (mount["Type"]?.string ?? "").isEmpty { mount["Type"] = "volume" }
-        if let source = mount["Source"] { mount["Source"] = words.expand(source) }
-        if let target = mount["Target"] { mount["Target"] = words.expand(target) }
+        if var bind = mount["BindOptions"], (bind["Propagation"]?.string ?? "").isEmpty {
+            bind["Propagation"] = "rprivate"
+            mount["BindOptions"] = bind
+        }
         return mount
     }
 
@@ -137,57 +232,17 @@ public enum ContainerDocument {
     }
 }
 
-/// The words that a service's spec may use for what differs from task to task, `{{.Task.Slot}}`.
-///
-/// What it does not know stays as it was written.
-///
-/// - Source: swarmkit template/context.go.
-private struct TemplateWords {
-    private let values: [String: String]
-    private let labels: [String: String]
-
-    init(_ assignment: Dispatch.Assignment, nodeHostname: String) {
-        values = [
-            ".Service.ID": "\(assignment.service)",
-            ".Service.Name": assignment.serviceName,
-            ".Node.ID": "\(assignment.node)",
-            ".Node.Hostname": nodeHostname,
-            ".Task.ID": "\(assignment.task)",
-            ".Task.Name": assignment.containerName,
-            ".Task.Slot": assignment.slot > 0 ? "\(assignment.slot)" : "\(assignment.node)",
-        ]
-        labels = assignment.serviceLabels
-    }
-
-    func expand(_ value: JSON) -> JSON { value.string.map { .string(expand($0)) } ?? value }
-
-    func expand(_ text: String) -> String {
-        var out = ""
-        var rest = Substring(text)
-        while let open = rest.firstRange(of: "{{") {
-            guard let close = rest[open.upperBound...].firstRange(of: "}}") else { break }
-            out += rest[..<open.lowerBound]
-            let word = String(rest[open.upperBound..<close.lowerBound])
-            out += value(of: word) ?? "{{\(word)}}"
-            rest = rest[close.upperBound...]
-        }
-        return out + rest
-    }
-
-    private func value(of word: String) -> String? {
-        var name = Substring(word)
-        while name.first?.isWhitespace == true { name.removeFirst() }
-        while name.last?.isWhitespace == true { name.removeLast() }
-        if let known = values[String(name)] { return known }
-        let prefix = ".Service.Labels."
-        if name.hasPrefix(prefix) { return labels[String(name.dropFirst(prefix.count))] ?? "" }
-        // `{{index .Service.Labels "with.dots"}}`
-        let words = name.split(separator: " ", maxSplits: 2)
-        guard words.count == 3, words[0] == "index", words[1] == ".Service.Labels" else { return nil }
-        var key = words[2]
-        guard key.count >= 2, key.first == "\"", key.last == "\"" else { return nil }
-        key.removeFirst()
-        key.removeLast()
-        return labels[String(key)] ?? ""
+extension TemplateContext {
+    init(_ assignment: Dispatch.Assignment, on node: ContainerDocument.Node) {
+        self.init()
+        serviceID = "\(assignment.service)"
+        serviceName = assignment.serviceName
+        serviceLabels = assignment.serviceLabels
+        nodeID = "\(assignment.node)"
+        nodeHostname = node.hostname
+        platform = node.platform
+        taskID = "\(assignment.task)"
+        taskName = assignment.containerName
+        taskSlot = assignment.slot > 0 ? "\(assignment.slot)" : "\(assignment.node)"
     }
 }
