@@ -1,0 +1,99 @@
+"""What a node makes of a service: its container, option by option."""
+
+import json
+import subprocess
+import time
+
+from stories.kit import *
+
+ALL_FLAGS = [
+    "--hostname", "h-{{.Service.Name}}-{{.Task.Slot}}", "--env", "A=1", "--env", "N={{.Node.Hostname}}", "--env", "EMPTY",
+    "--label", "tier=front", "--container-label", "mine=yes", "--user", "1000:1000", "--group", "44", "--workdir", "/tmp",
+    "--init", "--tty", "--host", "db:10.0.0.5", "--dns", "1.1.1.1", "--dns-search", "example.com", "--dns-option", "ndots:2",
+    "--cap-add", "NET_ADMIN", "--cap-drop", "CHOWN", "--ulimit", "nofile=100:200", "--sysctl", "net.ipv4.ip_forward=1",
+    "--read-only", "--mount", "type=bind,source=/etc,target=/b,readonly,bind-nonrecursive=true",
+    "--mount", "type=volume,source=vol-{{.Task.Slot}},target=/v,volume-driver=local,volume-label=x={{.Service.Name}},volume-opt=type=tmpfs,volume-opt=device=tmpfs",
+    "--mount", "type=volume,target=/anon", "--mount", "type=tmpfs,target=/t,tmpfs-size=1048576,tmpfs-mode=1770",
+    "--stop-signal", "SIGINT", "--stop-grace-period", "7500ms", "--health-cmd", "true", "--health-interval", "1s",
+    "--health-timeout", "2s", "--health-retries", "2", "--health-start-period", "1s", "--log-driver", "json-file",
+    "--log-opt", "max-size=1m", "--limit-cpu", "0.5", "--limit-memory", "64M", "--limit-pids", "50", "--reserve-memory", "32M",
+    "--publish", "mode=host,target=80,published=8088", "--entrypoint", "sleep",
+]
+
+
+def error(name):
+    return docker("docker-1", "service", "ps", "--no-trunc", "--format", "{{.CurrentState}} {{.Error}}", name)
+
+
+def container(name):
+    """What the engine of its node has of the one task of a service."""
+    host = docker("docker-1", "service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}}", name)
+    ids = docker(host, "ps", "-q", "--filter", f"label=com.docker.swarm.service.name={name}").split()
+    return host, json.loads(docker(host, "inspect", ids[0]))[0]
+
+
+def story_all_flags():
+    """every option of a service reaches the container"""
+    docker("docker-1", "service", "create", "--detach", "--no-resolve-image", "--name", "all", *ALL_FLAGS, "busybox", "1000")
+    until_replicas("docker-1", "all", 1)
+    host, made = container("all")
+    config, hosted = made["Config"], made["HostConfig"]
+    expect(config["Hostname"] == "h-all-1" and f"N={host}" in config["Env"] and "EMPTY" in config["Env"], config)
+    expect(config["StopSignal"] == "SIGINT" and config["User"] == "1000:1000" and config["Tty"], config)
+    expect(hosted["Init"] and hosted["ReadonlyRootfs"] and hosted["PidsLimit"] == 50 and hosted["NanoCpus"] == 500000000, hosted)
+    expect(hosted["GroupAdd"] == ["44"] and hosted["ExtraHosts"] == ["db:10.0.0.5"] and hosted["Dns"] == ["1.1.1.1"], hosted)
+    expect(hosted["CapAdd"] == ["CAP_NET_ADMIN"] and hosted["Sysctls"] == {"net.ipv4.ip_forward": "1"}, hosted)
+    expect({m["Destination"] for m in made["Mounts"]} == {"/b", "/v", "/anon", "/t"}, made["Mounts"])
+    volume = json.loads(docker(host, "volume", "inspect", "vol-1"))[0]
+    expect(volume["Labels"] == {"x": "all"} and volume["Options"]["type"] == "tmpfs", volume)
+    docker("docker-1", "service", "rm", "all")
+    until("its container is gone", lambda: not docker(host, "ps", "-aq", "--filter", "label=com.docker.swarm.service.name=all"))
+    docker(host, "volume", "rm", "vol-1")
+
+
+def story_refused_options():
+    """a template without a result and what only Windows has are refused, what an old engine cannot do is named"""
+    create = ["service", "create", "--detach", "--no-resolve-image", "--name", "no"]
+    refused("docker-1", "can't evaluate field Foo in type", *create, "--hostname", "{{.Task.Foo}}", "busybox")
+    refused("docker-1", "Windows", *create, "--isolation", "hyperv", "busybox")
+    refused("docker-1", "Windows", *create, "--credential-spec", "file://x", "busybox")
+    status, _, made = api("docker-1", "POST", "/v1.44/services/create", {
+        "Name": "subpath", "TaskTemplate": {"ContainerSpec": {"Image": "busybox", "Mounts": [
+            {"Type": "volume", "Source": "v", "Target": "/v", "VolumeOptions": {"Subpath": "a"}}]}}})
+    expect(status == 201, made)
+    until("the version that is needed", lambda: "volume-subpath needs Docker 26.0 (Engine API 1.45)" in error("subpath"))
+
+
+def story_stop_and_grace():
+    """a task is told to stop with its own signal, and killed once its grace is over"""
+    script = "trap 'echo heard; exit 0' USR1; while :; do sleep 0.1; done"
+    docker("docker-1", "service", "create", "--detach", "--name", "polite", "--stop-signal", "SIGUSR1", "busybox", "sh", "-c", script)
+    docker("docker-1", "service", "create", "--detach", "--name", "deaf", "--stop-grace-period", "1s", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+    until_replicas("docker-1", "polite", 1)
+    until_replicas("docker-1", "deaf", 1)
+    places = {name: container(name) for name in ("polite", "deaf")}
+    docker("docker-1", "service", "scale", "--detach", "polite=0", "deaf=0")
+    for name, code in (("polite", 0), ("deaf", 137)):
+        host, made = places[name]
+        until(f"{name} has ended with {code}", lambda: json.loads(docker(host, "inspect", made["Id"]))[0]["State"]["Status"] == "exited"
+              and json.loads(docker(host, "inspect", made["Id"]))[0]["State"]["ExitCode"] == code, 20)
+
+
+def story_stray():
+    """a container whose task the swarm forgot while its node was away is stopped with its own grace"""
+    script = "trap 'sleep 1; echo bye; exit 0' TERM; while :; do sleep 0.1; done"
+    docker("docker-1", "service", "create", "--detach", "--name", "stray", "--constraint", "node.hostname==docker-3", "busybox", "sh", "-c", script)
+    until_replicas("docker-1", "stray", 1)
+    _, made = container("stray")
+    lab("stop", "docker-3", "apusd")
+    docker("docker-1", "service", "rm", "stray")
+    events = ["timeout", "60", DOCKERS[0], "-H", "unix://" + path("docker-3", "engine"), "events", "--filter", f"container={made['Id']}",
+              "--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}"]
+    watching = subprocess.Popen(events, stdout=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    lab("start", "docker-3", "apusd")
+    code = watching.stdout.readline().strip()
+    watching.terminate()
+    watching.wait()
+    expect(code == "0", f"it was killed, not stopped: exit {code!r}")
+    until_healthy()
