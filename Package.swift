@@ -75,7 +75,10 @@ let package = Package(
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
-    targets: shims + rooms + doors + rooms.map(unitTests)
+    targets: shims + rooms + doors + rooms.map(unitTests) + [
+        // A disk that writes down what reaches it, for the tests of the log.
+        .target(name: "CRecordingVFS", path: "Tests/CRecordingVFS", linkerSettings: [.linkedLibrary("sqlite3")])
+    ]
 )
 
 // ── Only how the above is spelled, from here on ──────────────────────────────────────────────────
@@ -87,7 +90,9 @@ func room(_ name: String, core: [String], uses: [Target.Dependency]) -> Target {
 
 func unitTests(of room: Target) -> Target {
     .testTarget(
-        name: room.name + "Tests", dependencies: [.byName(name: room.name)] + room.dependencies,
+        name: room.name + "Tests",
+        dependencies: [.byName(name: room.name)] + room.dependencies
+            + (room.name == "Manager" ? ["CRecordingVFS"] : []),
         swiftSettings: .strict)
 }
 

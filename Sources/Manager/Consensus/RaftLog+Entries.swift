@@ -16,11 +16,8 @@ extension RaftLog {
         do {
             return try database.read { database in
                 var restored = Restored()
-                if let row = try Row.fetchOne(database, sql: "SELECT term, voted_for FROM hard_state WHERE id = 1") {
-                    let vote: Int64? = row["voted_for"]
-                    restored.hardState = HardState(
-                        term: UInt64(bitPattern: row["term"] as Int64),
-                        votedFor: vote.map { MemberID(UInt64(bitPattern: $0)) })
+                if let row = try Row.fetchOne(database, sql: "SELECT key_id, frame FROM hard_state WHERE id = 1") {
+                    restored.hardState = try hardState(in: row)
                 }
                 restored.snapshot = try newestSnapshot(in: database)?.meta
                 let rows = try Row.fetchCursor(
@@ -32,6 +29,25 @@ extension RaftLog {
         } catch {
             throw RaftLogError(path: path, doing: "reading it", error)
         }
+    }
+
+    /// Term, whether there is a vote, and for whom; eight bytes, one and eight, the lowest first.
+    private static func bytes(of hardState: HardState) -> [UInt8] {
+        var bytes: [UInt8] = []
+        withUnsafeBytes(of: hardState.term.littleEndian) { bytes += $0 }
+        bytes.append(hardState.votedFor == nil ? 0 : 1)
+        withUnsafeBytes(of: (hardState.votedFor?.rawValue ?? 0).littleEndian) { bytes += $0 }
+        return bytes
+    }
+
+    private func hardState(in row: Row) throws -> HardState {
+        let bytes: [UInt8]
+        do { bytes = try unsealed(row, at: "hard state") } catch {
+            throw damaged("reading its hard state", "it is damaged (\(error))")
+        }
+        guard bytes.count == 17 else { throw damaged("reading its hard state", "it has \(bytes.count) bytes") }
+        func number(_ start: Int) -> UInt64 { (0..<8).reduce(0) { $0 | UInt64(bytes[start + $1]) << (8 * UInt64($1)) } }
+        return HardState(term: number(0), votedFor: bytes[8] == 1 ? MemberID(number(9)) : nil)
     }
 
     private func add(_ row: Row, to restored: inout Restored) throws {
@@ -127,14 +143,13 @@ extension RaftLog {
 
     func write(_ hardState: HardState?, _ appends: [[Entry]], in database: Database) throws {
         if let hardState {
+            let sealed = try cipher.seal(Self.bytes(of: hardState), at: "hard state")
             try database.cachedStatement(
                 sql: """
-                    INSERT INTO hard_state(id, term, voted_for) VALUES(1, ?, ?)
-                    ON CONFLICT(id) DO UPDATE SET term = excluded.term, voted_for = excluded.voted_for
+                    INSERT INTO hard_state(id, key_id, frame) VALUES(1, ?, ?)
+                    ON CONFLICT(id) DO UPDATE SET key_id = excluded.key_id, frame = excluded.frame
                     """
-            ).execute(arguments: [
-                Int64(bitPattern: hardState.term), hardState.votedFor.map { Int64(bitPattern: $0.rawValue) },
-            ])
+            ).execute(arguments: [sealed.key, sealed.box])
         }
         let batches = appends.filter { !$0.isEmpty }
         for batch in batches { try append(batch, to: database) }

@@ -18,7 +18,7 @@ package protocol DurableLog: Sendable {
 }
 
 /// The log of one member in SQLite: one row an append batch, each entry with its checksum; term and vote beside it;
-/// snapshots in chunks, a row each. All of it but numbers is encrypted: see ``LogCipher``.
+/// snapshots in chunks, a row each. All of it but indexes is sealed: see ``LogCipher``.
 ///
 /// Write-ahead log with `synchronous=FULL`: a commit returns after the kernel says that the bytes are on the disk.
 /// Writes run on a queue of their own, because one may take milliseconds, or seconds on a busy disk. The file is locked
@@ -74,7 +74,7 @@ package final class RaftLog: DurableLog {
         CREATE TABLE identity(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
         CREATE TABLE key_check(key_id INTEGER PRIMARY KEY, box BLOB NOT NULL);
         CREATE TABLE hard_state(
-            id INTEGER PRIMARY KEY CHECK (id = 1), term INTEGER NOT NULL, voted_for INTEGER);
+            id INTEGER PRIMARY KEY CHECK (id = 1), key_id INTEGER NOT NULL, frame BLOB NOT NULL);
         CREATE TABLE batch(
             first_index INTEGER PRIMARY KEY, last_index INTEGER NOT NULL, key_id INTEGER NOT NULL, frame BLOB NOT NULL);
         CREATE TABLE tail(
@@ -252,7 +252,10 @@ extension RaftLog {
         try database.write { database in
             let needed = try Int64.fetchAll(
                 database,
-                sql: "SELECT key_id FROM batch UNION SELECT key_id FROM snapshot UNION SELECT key_id FROM chunk")
+                sql: """
+                    SELECT key_id FROM batch UNION SELECT key_id FROM snapshot UNION SELECT key_id FROM chunk
+                    UNION SELECT key_id FROM hard_state
+                    """)
             let current = Int64(cipher.current)
             // First the row that asks for a key, then the key.
             for id in try Int64.fetchAll(database, sql: "SELECT key_id FROM key_check")

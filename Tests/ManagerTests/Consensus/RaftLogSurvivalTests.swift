@@ -116,9 +116,11 @@ struct RaftLogSurvivalTests {
 
     @Test func `refuses a log that is newer than its hard state`() async throws {
         let log = try RaftLog(directory: scratch.path)
+        try await log.save(hardState: .init(term: 1), appends: [])
+        try log.inspect { try $0.execute(sql: "CREATE TABLE old AS SELECT * FROM hard_state") }
         try await log.save(hardState: .init(term: 2), appends: [entries(1...3, term: 2)])
         try log.close()
-        try damage("UPDATE hard_state SET term = 1")
+        try damage("UPDATE hard_state SET frame = (SELECT frame FROM old)")
         let error = #expect(throws: RaftLogError.self) { try restored() }
         #expect("\(error, default: "no error")".contains("it says term 1, but entry 3 is of term 2"))
     }

@@ -274,6 +274,10 @@ struct LogKeyTests {
         }
         #expect(try known() == [1, 2])
         let meta = SnapshotMeta(index: 4, term: 1, membership: Membership([]))
+        // The hard state too was sealed with the old one.
+        try again.saveSnapshotNow(meta, of: Chunks(["x"]), keeping: .init(oldSnapshots: 0, entries: 1))
+        #expect(try known() == [1, 2])
+        try again.saveNow(hardState: .init(term: 1), appends: [])
         try again.saveSnapshotNow(meta, of: Chunks(["x"]), keeping: .init(oldSnapshots: 0, entries: 1))
         #expect(try known() == [2])
         let text = try String(contentsOfFile: keys, encoding: .utf8)
