@@ -1,5 +1,6 @@
 import ClusterModel
 import ClusterStore
+import EngineAPI
 import Orchestration
 import Testing
 
@@ -66,5 +67,42 @@ struct DependencyTests {
         #expect(cluster.kept[node] == [.init(id)!])
         _ = try cluster.ask(.removeService(cluster.store.service(named: "web")!.id)).get()
         #expect(cluster.kept.allSatisfy { $0.value.isEmpty })
+    }
+
+    @Test func `are named by ID and name together`() throws {
+        var cluster = TestCluster()
+        let id = try Self.create("key", in: &cluster)
+        #expect(throws: ControlError.invalidArgument("secret not found: other")) {
+            try cluster.create("web", Self.using(id, "other"))
+        }
+    }
+
+    @Test func `have a limit of their kind`() throws {
+        let data = String(repeating: "AAAA", count: 170_667)  // 512,001 bytes
+        #expect(
+            throws: ControlError.invalidArgument("secret data must be larger than 0 and less than 512000 bytes")
+        ) { try Cluster.DependencySpec(.secret, parsing: ["Name": "s", "Data": .string(data)]) }
+        _ = try Cluster.DependencySpec(.config, parsing: ["Name": "s", "Data": .string(data)])
+        #expect(
+            throws: ControlError.invalidArgument("config data must be larger than 0 and less than 1024000 bytes")
+        ) { try Cluster.DependencySpec(.config, parsing: ["Name": "s", "Data": .string(data + data)]) }
+    }
+
+    @Test func `are sent in messages that a link can carry`() throws {
+        var cluster = TestCluster(nodes: ["a"])
+        let data = String(repeating: "AAAA", count: 170_000)
+        var secrets: [JSON] = []
+        for name in ["p", "q", "r", "s", "t"] {
+            let id = try cluster.ask(.createDependency(.init(kind: .secret, name: name, data: data))).get().created!
+            secrets.append(["SecretID": .string(id), "SecretName": .string(name), "File": ["Name": .string(name)]])
+        }
+        try cluster.create("web", (["TaskTemplate": ["ContainerSpec": ["Secrets": .array(secrets)]]] as JSON).text)
+        let sizes = cluster.sent.compactMap { message -> Int? in
+            guard case .dependencies(let news) = message else { return nil }
+            return news.put.map(\.spec.data.utf8.count).reduce(0, +)
+        }
+        #expect(sizes.reduce(0, +) == 5 * 680_000)
+        #expect(sizes.allSatisfy { $0 <= 2 << 20 })
+        #expect(cluster.kept[cluster.nodes["a"]!]!.count == 5)
     }
 }

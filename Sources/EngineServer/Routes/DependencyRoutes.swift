@@ -31,7 +31,9 @@ extension Router {
 
     func updateDependency(_ call: Call) async throws -> Response {
         let kind = kind(call)
-        let version = try call.query.objectVersion(of: kind.rawValue)
+        guard let version = try? call.query.objectVersion(of: kind.rawValue) else {
+            throw Refusal(400, "invalid \(kind) version")
+        }
         let document = try call.document()
         let cluster = try await life.cluster()
         let dependency = try await cluster.snapshot().findDependency(kind, call.reference)

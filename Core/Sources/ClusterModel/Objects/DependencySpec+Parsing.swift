@@ -13,7 +13,12 @@ extension Cluster.DependencySpec {
         let root = SpecField(document, at: type)
         name = try root.string("Name") ?? ""
         labels = try root.strings("Labels")
+        if let data = document["Data"], data.string == nil {
+            throw .malformed(
+                "json: cannot unmarshal \(data.kind) into Go struct field \(type).Data of type []uint8")
+        }
         data = try root.string("Data") ?? ""
+        if let place = Base64.fault(in: data) { throw .malformed("illegal base64 data at input byte \(place)") }
         templating = try root.member("Templating").string("Name").flatMap { $0.isEmpty ? nil : $0 }
 
         guard !name.isEmpty else { throw .invalidArgument("name must be provided") }
@@ -22,16 +27,15 @@ extension Cluster.DependencySpec {
                 "invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]"
             )
         }
-        if let driver = try root.member("Driver").string("Name"), !driver.isEmpty {
+        if kind == .secret, root.member("Driver").exists {
+            let driver = try root.member("Driver").string("Name") ?? ""
+            guard !driver.isEmpty else { throw .invalidArgument("secret driver must have a name") }
             throw .unimplemented("secrets of a driver (\(driver)) are not supported: give the secret's value itself")
         }
         if let templating, templating != "golang" {
             throw .unimplemented("the template driver \(templating) is not supported: there is golang")
         }
-        guard let size = Base64.decode(data)?.count else {
-            throw .malformed("illegal base64 data in \(type).Data")
-        }
-        guard size >= 1, size < kind.limit else {
+        guard let size = Base64.decode(data)?.count, size >= 1, size < kind.limit else {
             throw .invalidArgument("\(kind) data must be larger than 0 and less than \(kind.limit) bytes")
         }
     }
@@ -71,14 +75,17 @@ extension Cluster.DependencyReference {
                     throw .invalidArgument("malformed \(kind) reference")
                 }
                 guard let file = reference.file else {
-                    guard kind == .config, field.member("Runtime").exists else {
+                    guard kind == .secret || field.member("Runtime").exists else {
+                        throw .malformed("invalid Config: either File or Runtime should be set")
+                    }
+                    guard kind == .config else {
                         throw .invalidArgument("malformed \(kind) reference, no target provided")
                     }
                     all.append(reference)
                     continue
                 }
                 guard !file.name.isEmpty else {
-                    throw .invalidArgument("malformed file \(kind) reference, invalid \(kind) target filename")
+                    throw .invalidArgument("malformed file \(kind) reference, invalid target file name provided")
                 }
                 if let other = targets.updateValue(reference.name, forKey: file.name) {
                     throw .invalidArgument(

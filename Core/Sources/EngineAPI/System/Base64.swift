@@ -23,6 +23,24 @@ public enum Base64 {
         return count == 6 ? nil : bytes
     }
 
+    /// Where a text stops being what Go's `StdEncoding` takes; nil for one that it takes.
+    ///
+    /// - Source: Go, encoding/base64, `CorruptInputError`.
+    public static func fault(in text: some StringProtocol) -> Int? {
+        var digits = 0
+        var padding = 0
+        for (place, byte) in text.utf8.enumerated() where byte != UInt8(ascii: "\n") && byte != UInt8(ascii: "\r") {
+            if byte == UInt8(ascii: "="), digits % 4 >= 2, digits % 4 + padding < 4 {
+                padding += 1
+            } else if padding == 0, byte != UInt8(ascii: "-"), byte != UInt8(ascii: "_"), value(of: byte) != nil {
+                digits += 1
+            } else {
+                return place
+            }
+        }
+        return digits % 4 == 0 || digits % 4 + padding == 4 ? nil : text.utf8.count
+    }
+
     private static func value(of byte: UInt8) -> UInt8? {
         switch byte {
         case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte - UInt8(ascii: "A")

@@ -48,7 +48,9 @@ enum DependencyRequests {
     static func check(_ spec: Cluster.ServiceSpec, in store: ClusterStore) throws(ControlError) {
         for kind in Cluster.DependencyKind.allCases {
             let missing = spec.dependencies.filter { reference in
-                reference.kind == kind && ID(reference.id).flatMap(store.dependency)?.spec.kind != kind
+                guard reference.kind == kind else { return false }
+                let spec = ID(reference.id).flatMap(store.dependency)?.spec
+                return spec?.kind != kind || spec?.name != reference.name
             }
             guard !missing.isEmpty else { continue }
             let words = missing.count == 1 ? "\(kind)" : "\(kind)s"

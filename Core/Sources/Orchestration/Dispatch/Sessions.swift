@@ -22,6 +22,9 @@ struct Sessions: Sendable {
     /// Periods without a word after which a node counts as down.
     private static let silentPeriodsAllowed: Int64 = 3
 
+    /// How much of secrets and configs goes into one message, about.
+    private static let bytesPerMessage = 2 << 20
+
     private var open: [NodeID: Session] = [:]
     /// When each node that is thought to be up is given up.
     private var deadlines: [NodeID: Cluster.Timestamp] = [:]
@@ -184,9 +187,19 @@ struct Sessions: Sendable {
         let had = session.dependencies ?? []
         guard session.dependencies == nil || used != had else { return }
         session.dependencies = used
-        let put = used.subtracting(had).sorted().compactMap { store.dependency($0) }
-        let news = Dispatch.DependencyNews(
-            isWhole: session.sent == nil, put: put, gone: had.subtracting(used).sorted())
+        var news = Dispatch.DependencyNews(
+            isWhole: session.sent == nil, put: [], gone: had.subtracting(used).sorted())
+        var size = 0
+        for dependency in used.subtracting(had).sorted().compactMap(store.dependency) {
+            // One message holds about as much as one link may carry at a time.
+            if size > 0, size + dependency.spec.data.utf8.count > Self.bytesPerMessage {
+                effects.append(.send(.dependencies(news), to: node, session.id))
+                news = .init(isWhole: false, put: [])
+                size = 0
+            }
+            news.put.append(dependency)
+            size += dependency.spec.data.utf8.count
+        }
         effects.append(.send(.dependencies(news), to: node, session.id))
     }
 
