@@ -103,8 +103,7 @@ actor SwarmStay {
                     // Its promises as a member ended with its membership: a next one gets a new number.
                     record.member = nil
                     try files.write(record)
-                    try? FileManager.default.removeItem(atPath: files.raft)
-                    try? FileManager.default.removeItem(atPath: files.raftKeys)
+                    removeLog()
                 } else if role == .manager, office == nil {
                     if credentials.role != .manager { try await renew(until: .manager) }
                     // Unstructured, so that a demotion can end it alone; the group passes cancellation on, and what
@@ -128,34 +127,15 @@ actor SwarmStay {
     }
 
     private func beManager() async throws {
+        // Of a seat that was given up, or never taken: nothing in it was promised under the number that comes.
+        if record.member == nil { removeLog() }
         let disk = try RaftLog(directory: files.raft, keyFile: files.raftKeys)
-        defer { try? disk.close() }
-        defer { tls.epoch = nil }
-        let address = AddressResolver(interfaces: InterfaceAddress.all())
-            .renewed(record.advertiseAddress, wish: record.advertiseWish)
-        if address != record.advertiseAddress {
-            log.info(
-                "this machine has another address now",
-                metadata: ["address": "\(address)", "before": "\(record.advertiseAddress)"])
-            record.advertiseAddress = address
-            try files.write(record)
+        defer {
+            try? disk.close()
+            tls.epoch = nil
         }
-        let member: UInt64
-        if let known = record.member, let epoch = try disk.identity()[RaftLog.epochKey] {
-            (member, tls.epoch) = (known, epoch)
-            try disk.identify(as: LogIdentity(credentials, member: known).words)
-        } else {
-            let seat = try await takeSeat()
-            member = seat.member
-            record.member = member
-            record.firstPeers = seat.peers
-            try files.write(record)
-            // Last: without its epoch the log is not begun, and the leader gives the same seat again.
-            var identity = LogIdentity(credentials, member: member).words
-            identity[RaftLog.epochKey] = seat.epoch
-            try disk.identify(as: identity)
-            tls.epoch = seat.epoch
-        }
+        try renewAddress()
+        let member = try await seat(on: disk)
         let role = try ManagerRole(
             settings: .init(
                 node: credentials.node, member: MemberID(member), listenAddress: record.listenAddress,
@@ -164,6 +144,44 @@ actor SwarmStay {
         manager = role
         defer { manager = nil }
         try await role.run()
+    }
+
+    /// This node's number among the managers, and with it its epoch.
+    ///
+    /// A number is used with one log for ever: a manager that forgot what it promised must not be believed to remember.
+    private func seat(on disk: RaftLog) async throws -> UInt64 {
+        if let known = record.member {
+            guard let epoch = try disk.identity()[RaftLog.epochKey] else { throw LostLog(directory: files.raft) }
+            try disk.identify(as: LogIdentity(credentials, member: known).words)
+            tls.epoch = epoch
+            return known
+        }
+        let seat = try await takeSeat()
+        // First the log, then the record: cut off between the two, the same seat is taken again, with an empty log.
+        var identity = LogIdentity(credentials, member: seat.member).words
+        identity[RaftLog.epochKey] = seat.epoch
+        try disk.identify(as: identity)
+        record.member = seat.member
+        record.firstPeers = seat.peers
+        try files.write(record)
+        tls.epoch = seat.epoch
+        return seat.member
+    }
+
+    private func renewAddress() throws {
+        let address = AddressResolver(interfaces: InterfaceAddress.all())
+            .renewed(record.advertiseAddress, wish: record.advertiseWish)
+        guard address != record.advertiseAddress else { return }
+        log.info(
+            "this machine has another address now",
+            metadata: ["address": "\(address)", "before": "\(record.advertiseAddress)"])
+        record.advertiseAddress = address
+        try files.write(record)
+    }
+
+    private func removeLog() {
+        try? FileManager.default.removeItem(atPath: files.raft)
+        try? FileManager.default.removeItem(atPath: files.raftKeys)
     }
 
     /// Asks the managers in turn until the leader has made this node one of them.
@@ -321,5 +339,16 @@ actor SwarmStay {
             "Tasks": JSON(store.taskCount),
         ]
         return dump
+    }
+}
+
+/// A manager without the log of what it promised.
+struct LostLog: Error, CustomStringConvertible {
+    var directory: String
+    var description: String {
+        """
+        the log of this manager, which was in \(directory), is gone, and with it what it promised to the others. \
+        Put the directory back, or let this node leave (`docker swarm leave --force`) and join again.
+        """
     }
 }

@@ -1,5 +1,6 @@
 import ClusterModel
 import GRPCCore
+import Logging
 import NIOCore
 import NIOSSL
 import NIOTLS
@@ -15,6 +16,12 @@ final class Callers: Sendable {
     }
 
     private let callers = Mutex<[String: Caller]>([:])
+    private let stranded = Mutex<Set<Cluster.ID<Cluster.Node>>>([])
+
+    /// - Returns: true the first time for each node: it goes on calling.
+    func isNews(ofStranded node: Cluster.ID<Cluster.Node>) -> Bool {
+        stranded.withLock { $0.count < 1_024 && $0.insert(node).inserted }
+    }
 
     func peer(at remoteEnd: String) -> Peer? { callers.withLock { $0[remoteEnd]?.peer } }
 
@@ -131,6 +138,7 @@ enum Caller {
 struct Doorkeeper: ServerInterceptor {
     let callers: Callers
     let tls: TLSState
+    let log: Logger
 
     private enum Allowed { case anyone, nodes, managers }
 
@@ -150,6 +158,11 @@ struct Doorkeeper: ServerInterceptor {
         if let peer,
             let refusal = Epoch.refusal(of: peer, ofEpoch: epoch, asking: context.descriptor, here: tls.epoch)
         {
+            if callers.isNews(ofStranded: peer.node) {
+                log.warning(
+                    "refused a manager of another epoch",
+                    metadata: ["node.id": "\(peer.node)", "reason": "\(refusal.message)"])
+            }
             throw refusal
         }
         let address = Callers.ipAddress(of: context.remotePeer)

@@ -47,7 +47,7 @@ package final class LinkServer: Sendable {
             config: config)
         let server = GRPCServer(
             transport: transport, services: [LinkService(handler: handler)],
-            interceptors: [Doorkeeper(callers: callers, tls: tls)])
+            interceptors: [Doorkeeper(callers: callers, tls: tls, log: log)])
         // Unstructured, so that cancellation closes the connections first. gRPC traps when it is cancelled while a
         // connection or a stream arrives: nobody then owns the writer of what has just been accepted.
         let serving = Task { try await server.serve() }
