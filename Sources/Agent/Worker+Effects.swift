@@ -60,7 +60,9 @@ extension Worker {
                 try await images.provide(image, registryAuth: assignment.registryAuth)
             }
             let here = try await describeForContainers()
-            let document = try ContainerDocument.make(assignment, on: here)
+            let known = state.withLock { $0.dependencies }
+            let files = try memory.write(try TaskFiles.make(assignment, known: known, on: here), of: task)
+            let document = try ContainerDocument.make(assignment, on: here, files: files)
             for volume in try ContainerDocument.volumes(assignment, on: here) {
                 try await engine.createVolume(volume)
             }
@@ -79,6 +81,8 @@ extension Worker {
         } catch let error as Preparations.Abandoned {
             return .prepareFailed(task, "\(error)")
         } catch let error as ContainerDocument.Unfit {
+            return .prepareFailed(task, "\(error)")
+        } catch let error as MemoryFiles.Failure {
             return .prepareFailed(task, "\(error)")
         }
     }

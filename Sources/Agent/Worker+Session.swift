@@ -98,7 +98,8 @@ extension Worker {
             case .cluster(let period, let role, let managers):
                 session.period.withLock { $0 = period }
                 learn(role, managers)
-            case .network, .dependencies: break
+            case .network: break
+            case .dependencies(let news): learn(news)
             case .assignAll(let assignments): await inbox.send(.assignAll(assignments))
             case .assign(let assignments, let remove): await inbox.send(.assign(assignments, remove: remove))
             case .notLeader(let leader):
@@ -140,6 +141,14 @@ extension Worker {
             let period = Double(max(session.period.withLock { $0 }, 1_000_000))
             try await Task.sleep(for: .nanoseconds(Int64(period * Double.random(in: 0.9...1))))
             outbox.putHeartbeat()
+        }
+    }
+
+    private func learn(_ news: Dispatch.DependencyNews) {
+        state.withLock { state in
+            if news.isWhole { state.dependencies = [:] }
+            for id in news.gone { state.dependencies[id] = nil }
+            for dependency in news.put { state.dependencies[dependency.id] = dependency }
         }
     }
 

@@ -22,6 +22,8 @@ package final class Worker: Sendable {
     let inbox = Inbox<WorkerMachine.Input>(limit: 256)
     let outbox = Outbox()
     let state: Mutex<State>
+    /// Where the secrets and configs of tasks lie while they run.
+    let memory: MemoryFiles
 
     package let events: AsyncStream<WorkerEvent>
     let tell: AsyncStream<WorkerEvent>.Continuation
@@ -32,12 +34,15 @@ package final class Worker: Sendable {
         var role: Cluster.Role?
         /// As the engine last described it.
         var description: Cluster.NodeDescription?
+        /// The secrets and configs that this node's tasks use, as the manager sent them. In memory alone.
+        var dependencies: [Cluster.ID<Cluster.Dependency>: Cluster.Dependency] = [:]
     }
 
     package init(
         node: Cluster.ID<Cluster.Node>, engine: EngineClient, dialer: any ManagerDialer,
-        managers: [Dispatch.ManagerAddress], log: Logger
+        managers: [Dispatch.ManagerAddress], memoryRoot: String? = nil, log: Logger
     ) {
+        memory = MemoryFiles(root: memoryRoot ?? MemoryFiles.usualRoot, node: node)
         self.node = node
         self.engine = engine
         self.dialer = dialer
@@ -65,6 +70,7 @@ package final class Worker: Sendable {
     private func decide() async {
         var machine = WorkerMachine()
         var effects: [WorkerMachine.Effect] = []
+        var withFiles = memory.tasks()
         await withDiscardingTaskGroup { group in
             while true {
                 let inputs = await inbox.take()
@@ -75,6 +81,7 @@ package final class Worker: Sendable {
                     case .report(let reports): outbox.put(reports)
                     case .abandon(let task): preparations.abandon(task)
                     case .prepare(let assignment):
+                        if !assignment.dependencies.isEmpty { withFiles.insert(assignment.task) }
                         preparations.begin(assignment.task)
                         group.addTask {
                             await self.perform(effect)
@@ -84,6 +91,17 @@ package final class Worker: Sendable {
                     }
                 }
                 effects.removeAll(keepingCapacity: true)
+                // Whose process has ended, or was never known here, needs no secrets.
+                for task in withFiles where machine.isDone(with: task) {
+                    do {
+                        try memory.clear(task)
+                        withFiles.remove(task)
+                    } catch {
+                        log.warning(
+                            "the files of a task that ended cannot be removed",
+                            metadata: ["task.id": "\(task)", "error": "\(error)"])
+                    }
+                }
             }
         }
     }

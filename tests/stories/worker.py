@@ -1,6 +1,7 @@
 """What a node makes of a service: its container, option by option."""
 
 import json
+import os
 import subprocess
 import time
 
@@ -29,6 +30,7 @@ def container(name):
     """What the engine of its node has of the one task of a service."""
     host = docker("docker-1", "service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}}", name)
     ids = docker(host, "ps", "-q", "--filter", f"label=com.docker.swarm.service.name={name}").split()
+    expect(len(ids) == 1, f"containers of {name} on {host}: {ids}")
     return host, json.loads(docker(host, "inspect", ids[0]))[0]
 
 
@@ -97,3 +99,54 @@ def story_stray():
     watching.wait()
     expect(code == "0", f"it was killed, not stopped: exit {code!r}")
     until_healthy()
+
+
+def create_from(kind, name, text, *options):
+    return subprocess.run([DOCKERS[0], kind, "create", *options, name, "-"], input=text, text=True, check=True, capture_output=True,
+                          env={**os.environ, "DOCKER_HOST": "unix://" + path("docker-1", "apus")}).stdout.strip()
+
+
+def inside(host, made, *command):
+    return docker(host, "exec", made["Id"], *command)
+
+
+def story_secrets():
+    """a container finds its secrets and configs, as asked, and nothing else shows what they hold"""
+    create_from("secret", "key", "hunter2-in-memory")
+    create_from("config", "site", "listen 80;\n")
+    create_from("config", "page", "{{.Node.Hostname}} {{.Task.Slot}} {{secret \"key\"}} {{env \"MODE\"}}", "--template-driver", "golang")
+    docker("docker-2", "service", "create", "--detach", "--name", "keeper", "--env", "MODE=x", "--secret", "key",
+           "--secret", "source=key,target=/etc/key,uid=33,gid=44,mode=0400", "--config", "source=site,target=/etc/site.conf",
+           "--config", "source=page,target=/page", "--read-only", "busybox", "sleep", "1000")
+    until_replicas("docker-1", "keeper", 1)
+    host, made = container("keeper")
+    expect(inside(host, made, "cat", "/run/secrets/key") == "hunter2-in-memory", "the secret")
+    expect(inside(host, made, "cat", "/etc/site.conf") == "listen 80;", "the config")
+    expect(inside(host, made, "cat", "/page") == f"{host} 1 hunter2-in-memory x", inside(host, made, "cat", "/page"))
+    expect(inside(host, made, "stat", "-c", "%u %g %a", "/etc/key") == "33 44 400", inside(host, made, "stat", "-c", "%u %g %a", "/etc/key"))
+    expect(inside(host, made, "stat", "-c", "%u %g %a", "/run/secrets/key") == "0 0 444", "owner and mode")
+    status, _, _ = run(host, "exec", made["Id"], "sh", "-c", "echo no > /run/secrets/key")
+    expect(status != 0, "a secret can be written")
+    shown = json.dumps(made) + docker("docker-1", "service", "inspect", "keeper") + docker("docker-1", "secret", "inspect", "key")
+    expect("hunter2" not in shown and "aHVudGVyMi1pbi1tZW1vcnk" not in shown, "an inspection shows the secret")
+    for each in HOSTS:
+        found = subprocess.run(["grep", "-rlaE", "hunter2-in-memory|aHVudGVyMi1pbi1tZW1vcnk", lab("path", each, "dir")], capture_output=True, text=True).stdout
+        expect(not found, f"on the disk of {each}: {found}")
+    places = lab("run", host, "find", "/run/apus-tasks", "-type", "f")
+    expect(len(places.split()) == 4, places)
+    refused("docker-1", "secret 'key' is in use by the following service: keeper", "secret", "rm", "key")
+
+    # Another life of apusd finds them, and a container that starts then too.
+    lab("kill", host, "apusd")
+    lab("start", host, "apusd")
+    until_healthy()
+    expect(inside(host, made, "cat", "/run/secrets/key") == "hunter2-in-memory", "the secret after a crash")
+    docker("docker-1", "service", "update", "--detach", "--force", "keeper")
+    until("its successor runs", lambda: container("keeper")[1]["Id"] != made["Id"] and replicas("docker-1", "keeper").startswith("1/1"), 30)
+    host, made = container("keeper")
+    expect(inside(host, made, "cat", "/run/secrets/key") == "hunter2-in-memory", "the secret of the successor")
+    docker("docker-1", "service", "rm", "keeper")
+    for each in HOSTS:
+        until(f"nothing of them is left on {each}", lambda: not lab("run", each, "sh", "-c", "find /run/apus-tasks -type f 2>/dev/null || true"))
+    docker("docker-1", "secret", "rm", "key")
+    docker("docker-1", "config", "rm", "site", "page")

@@ -102,9 +102,6 @@ extension Router {
                 \(port.published > 0 ? ",published=\(port.published)" : "")
                 """)
         }
-        if let kind = spec.dependencies.first?.kind {
-            throw ControlError.unimplemented("\(kind)s are not supported yet: create the service without them")
-        }
         guard spec.networks.isEmpty else {
             throw ControlError.unimplemented(
                 "networks of services are not supported yet: publish ports in mode=host")

@@ -48,9 +48,23 @@ public enum ContainerDocument {
         public var description: String
     }
 
+    /// A file of the node that the container finds at `target`, to read only.
+    public struct MountedFile: Sendable, Equatable {
+        public var source: String
+        public var target: String
+
+        public init(source: String, target: String) {
+            self.source = source
+            self.target = target
+        }
+    }
+
+    /// - Parameter files: its secrets and configs, where they lie in memory.
     /// - Throws: for a template without a result, and for what the node's engine is too old to do: the engine would
     ///   leave it out and say nothing.
-    public static func make(_ assignment: Dispatch.Assignment, on node: Node) throws(Unfit) -> JSON {
+    public static func make(
+        _ assignment: Dispatch.Assignment, on node: Node, files: [MountedFile] = []
+    ) throws(Unfit) -> JSON {
         let template = spec(assignment)?["TaskTemplate"]
         let container = try expanded(assignment, on: node)
         try EngineNeeds.check(container, template, against: node)
@@ -74,6 +88,15 @@ public enum ContainerDocument {
         body["Labels"] = labels(assignment, container["Labels"])
 
         var host = hostConfig(container, template)
+        if !files.isEmpty {
+            let mounts = files.map { file -> JSON in
+                [
+                    "Type": "bind", "Source": .string(file.source), "Target": .string(file.target), "ReadOnly": true,
+                    "BindOptions": ["Propagation": "rprivate"],
+                ]
+            }
+            host["Mounts"] = .array((host["Mounts"]?.array ?? []) + mounts)
+        }
         publish(assignment.ports, &body, &host)
         body["HostConfig"] = host
         return body
@@ -93,6 +116,11 @@ public enum ContainerDocument {
             if let labels = options["Labels"] { volume["Labels"] = labels }
             return volume
         }
+    }
+
+    /// `NAME=value`, as the container has it.
+    static func environment(_ assignment: Dispatch.Assignment, on node: Node) throws(Unfit) -> [String] {
+        (try expanded(assignment, on: node)["Env"]?.array ?? []).compactMap(\.string)
     }
 
     /// The container's spec with its templates filled in.

@@ -131,6 +131,13 @@ public struct WorkerMachine: Sendable {
 
     /// What the node says of a task now; nil where it does not have it.
     public func status(of task: TaskID) -> Cluster.TaskStatus? { entries[task]?.status }
+
+    /// Nothing of the task runs or will run here. Never before a manager and the engine have said what there is.
+    public func isDone(with task: TaskID) -> Bool {
+        guard hasFullAssignment, hasSeenContainers else { return false }
+        guard let entry = entries[task] else { return true }
+        return entry.status.state.isTerminal && !entry.isAlive && entry.work == .idle
+    }
 }
 
 // MARK: - Assignments
