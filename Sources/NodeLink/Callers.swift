@@ -146,6 +146,7 @@ struct Doorkeeper: ServerInterceptor {
     private static let allowed: [MethodDescriptor: Allowed] = [
         Apus_V1_Link.Method.IssueCertificate.descriptor: .anyone,
         Apus_V1_Link.Method.Session.descriptor: .nodes,
+        Apus_V1_Link.Method.PublishLogs.descriptor: .nodes,
     ]
 
     func intercept<Input: Sendable, Output: Sendable>(

@@ -97,9 +97,33 @@ package protocol LinkHandler: Sendable {
     func session<Words: AsyncSequence & Sendable>(
         from peer: Peer, inbound: Words, send: @escaping @Sendable (Dispatch.FromManager) async throws -> Void
     ) async throws where Words.Element == Dispatch.FromWorker
+
+    /// Logs from all nodes, for another manager.
+    func logs(
+        _ wish: Dispatch.LogWish, from peer: Peer,
+        send: @escaping @Sendable (Dispatch.LogBatch) async throws -> Void
+    ) async throws
+
+    /// One node's part of logs that were asked for in its session.
+    func publishLogs<Batches: AsyncSequence & Sendable>(
+        _ batches: Batches, from peer: Peer
+    ) async throws where Batches.Element == (order: UInt64, batch: Dispatch.LogBatch)
 }
 
 extension LinkHandler {
+    package func logs(
+        _ wish: Dispatch.LogWish, from peer: Peer,
+        send: @escaping @Sendable (Dispatch.LogBatch) async throws -> Void
+    ) async throws {
+        throw ControlError.unimplemented("this manager collects no logs")
+    }
+
+    package func publishLogs<Batches: AsyncSequence & Sendable>(
+        _ batches: Batches, from peer: Peer
+    ) async throws where Batches.Element == (order: UInt64, batch: Dispatch.LogBatch) {
+        throw ControlError.unimplemented("this manager collects no logs")
+    }
+
     package func snapshot(
         _ head: [UInt8], from peer: Peer, member: UInt64
     ) async throws(ControlError) -> any IncomingSnapshot {

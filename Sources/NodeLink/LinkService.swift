@@ -89,6 +89,30 @@ struct LinkService: Apus_V1_Link.SimpleServiceProtocol {
             throw RPCError(code: .failedPrecondition, message: error.description)
         }
     }
+
+    func logs(
+        request: Apus_V1_Document, response: RPCWriter<Apus_V1_LogBatch>, context: ServerContext
+    ) async throws {
+        let wish = try Wire.read(Dispatch.LogWish.self, from: request.json)
+        do {
+            try await handler.logs(wish, from: try caller()) { batch in
+                try await response.write(Apus_V1_LogBatch(batch, order: 0))
+            }
+        } catch let error as ControlError {
+            throw RPCError(code: .failedPrecondition, message: error.description)
+        }
+    }
+
+    func publishLogs(
+        request: RPCAsyncSequence<Apus_V1_LogBatch, any Error>, context: ServerContext
+    ) async throws -> Apus_V1_Nothing {
+        do {
+            try await handler.publishLogs(LogBatches(messages: request), from: try caller())
+        } catch let error as ControlError {
+            throw RPCError(code: .failedPrecondition, message: error.description)
+        }
+        return Apus_V1_Nothing()
+    }
 }
 
 /// A worker's words, read as they come.

@@ -115,6 +115,32 @@ internal enum Apus_V1_Link: Sendable {
                 type: .bidirectionalStreaming
             )
         }
+        /// Namespace for "Logs" metadata.
+        internal enum Logs: Sendable {
+            /// Request type for "Logs".
+            internal typealias Input = Apus_V1_Document
+            /// Response type for "Logs".
+            internal typealias Output = Apus_V1_LogBatch
+            /// Descriptor for "Logs".
+            internal static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "apus.v1.Link"),
+                method: "Logs",
+                type: .serverStreaming
+            )
+        }
+        /// Namespace for "PublishLogs" metadata.
+        internal enum PublishLogs: Sendable {
+            /// Request type for "PublishLogs".
+            internal typealias Input = Apus_V1_LogBatch
+            /// Response type for "PublishLogs".
+            internal typealias Output = Apus_V1_Nothing
+            /// Descriptor for "PublishLogs".
+            internal static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "apus.v1.Link"),
+                method: "PublishLogs",
+                type: .clientStreaming
+            )
+        }
         /// Descriptors for all methods in the "apus.v1.Link" service.
         internal static let descriptors: [GRPCCore.MethodDescriptor] = [
             IssueCertificate.descriptor,
@@ -123,7 +149,9 @@ internal enum Apus_V1_Link: Sendable {
             Submit.descriptor,
             Raft.descriptor,
             Snapshot.descriptor,
-            Session.descriptor
+            Session.descriptor,
+            Logs.descriptor,
+            PublishLogs.descriptor
         ]
     }
 }
@@ -265,6 +293,42 @@ extension Apus_V1_Link {
             request: GRPCCore.StreamingServerRequest<Apus_V1_Document>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Document>
+
+        /// Handle the "Logs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Logs of a service or of a task, from all nodes: another manager asks the leader.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Apus_V1_Document` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Apus_V1_LogBatch` messages.
+        func logs(
+            request: GRPCCore.StreamingServerRequest<Apus_V1_Document>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_LogBatch>
+
+        /// Handle the "PublishLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A node's part of the logs for which the leader asked in its session. Its end is the end of the part.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Apus_V1_LogBatch` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Apus_V1_Nothing` messages.
+        func publishLogs(
+            request: GRPCCore.StreamingServerRequest<Apus_V1_LogBatch>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Nothing>
     }
 
     /// Service protocol for the "apus.v1.Link" service.
@@ -390,6 +454,42 @@ extension Apus_V1_Link {
             request: GRPCCore.StreamingServerRequest<Apus_V1_Document>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Document>
+
+        /// Handle the "Logs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Logs of a service or of a task, from all nodes: another manager asks the leader.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Apus_V1_Document` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Apus_V1_LogBatch` messages.
+        func logs(
+            request: GRPCCore.ServerRequest<Apus_V1_Document>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_LogBatch>
+
+        /// Handle the "PublishLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A node's part of the logs for which the leader asked in its session. Its end is the end of the part.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Apus_V1_LogBatch` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Apus_V1_Nothing` message.
+        func publishLogs(
+            request: GRPCCore.StreamingServerRequest<Apus_V1_LogBatch>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Apus_V1_Nothing>
     }
 
     /// Simple service protocol for the "apus.v1.Link" service.
@@ -516,6 +616,43 @@ extension Apus_V1_Link {
             response: GRPCCore.RPCWriter<Apus_V1_Document>,
             context: GRPCCore.ServerContext
         ) async throws
+
+        /// Handle the "Logs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Logs of a service or of a task, from all nodes: another manager asks the leader.
+        ///
+        /// - Parameters:
+        ///   - request: A `Apus_V1_Document` message.
+        ///   - response: A response stream of `Apus_V1_LogBatch` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func logs(
+            request: Apus_V1_Document,
+            response: GRPCCore.RPCWriter<Apus_V1_LogBatch>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
+        /// Handle the "PublishLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A node's part of the logs for which the leader asked in its session. Its end is the end of the part.
+        ///
+        /// - Parameters:
+        ///   - request: A stream of `Apus_V1_LogBatch` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Apus_V1_Nothing` to respond with.
+        func publishLogs(
+            request: GRPCCore.RPCAsyncSequence<Apus_V1_LogBatch, any Swift.Error>,
+            context: GRPCCore.ServerContext
+        ) async throws -> Apus_V1_Nothing
     }
 }
 
@@ -600,6 +737,28 @@ extension Apus_V1_Link.StreamingServiceProtocol {
                 )
             }
         )
+        router.registerHandler(
+            forMethod: Apus_V1_Link.Method.Logs.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_Document>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_LogBatch>(),
+            handler: { request, context in
+                try await self.logs(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Apus_V1_Link.Method.PublishLogs.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_LogBatch>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_Nothing>(),
+            handler: { request, context in
+                try await self.publishLogs(
+                    request: request,
+                    context: context
+                )
+            }
+        )
     }
 }
 
@@ -645,6 +804,28 @@ extension Apus_V1_Link.ServiceProtocol {
     ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Outcome> {
         let response = try await self.submit(
             request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    internal func logs(
+        request: GRPCCore.StreamingServerRequest<Apus_V1_Document>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_LogBatch> {
+        let response = try await self.logs(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return response
+    }
+
+    internal func publishLogs(
+        request: GRPCCore.StreamingServerRequest<Apus_V1_LogBatch>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_Nothing> {
+        let response = try await self.publishLogs(
+            request: request,
             context: context
         )
         return GRPCCore.StreamingServerResponse(single: response)
@@ -754,6 +935,36 @@ extension Apus_V1_Link.SimpleServiceProtocol {
                 )
                 return [:]
             }
+        )
+    }
+
+    internal func logs(
+        request: GRPCCore.ServerRequest<Apus_V1_Document>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Apus_V1_LogBatch> {
+        return GRPCCore.StreamingServerResponse<Apus_V1_LogBatch>(
+            metadata: [:],
+            producer: { writer in
+                try await self.logs(
+                    request: request.message,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
+    internal func publishLogs(
+        request: GRPCCore.StreamingServerRequest<Apus_V1_LogBatch>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Apus_V1_Nothing> {
+        return GRPCCore.ServerResponse<Apus_V1_Nothing>(
+            message: try await self.publishLogs(
+                request: request.messages,
+                context: context
+            ),
+            metadata: [:]
         )
     }
 }
@@ -916,6 +1127,52 @@ extension Apus_V1_Link {
             deserializer: some GRPCCore.MessageDeserializer<Apus_V1_Document>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_Document>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Logs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Logs of a service or of a task, from all nodes: another manager asks the leader.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Apus_V1_Document` message.
+        ///   - serializer: A serializer for `Apus_V1_Document` messages.
+        ///   - deserializer: A deserializer for `Apus_V1_LogBatch` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func logs<Result>(
+            request: GRPCCore.ClientRequest<Apus_V1_Document>,
+            serializer: some GRPCCore.MessageSerializer<Apus_V1_Document>,
+            deserializer: some GRPCCore.MessageDeserializer<Apus_V1_LogBatch>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_LogBatch>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "PublishLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A node's part of the logs for which the leader asked in its session. Its end is the end of the part.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request producing `Apus_V1_LogBatch` messages.
+        ///   - serializer: A serializer for `Apus_V1_LogBatch` messages.
+        ///   - deserializer: A deserializer for `Apus_V1_Nothing` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func publishLogs<Result>(
+            request: GRPCCore.StreamingClientRequest<Apus_V1_LogBatch>,
+            serializer: some GRPCCore.MessageSerializer<Apus_V1_LogBatch>,
+            deserializer: some GRPCCore.MessageDeserializer<Apus_V1_Nothing>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_Nothing>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -1156,6 +1413,72 @@ extension Apus_V1_Link {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "Logs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Logs of a service or of a task, from all nodes: another manager asks the leader.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Apus_V1_Document` message.
+        ///   - serializer: A serializer for `Apus_V1_Document` messages.
+        ///   - deserializer: A deserializer for `Apus_V1_LogBatch` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        internal func logs<Result>(
+            request: GRPCCore.ClientRequest<Apus_V1_Document>,
+            serializer: some GRPCCore.MessageSerializer<Apus_V1_Document>,
+            deserializer: some GRPCCore.MessageDeserializer<Apus_V1_LogBatch>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_LogBatch>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.serverStreaming(
+                request: request,
+                descriptor: Apus_V1_Link.Method.Logs.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "PublishLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > A node's part of the logs for which the leader asked in its session. Its end is the end of the part.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request producing `Apus_V1_LogBatch` messages.
+        ///   - serializer: A serializer for `Apus_V1_LogBatch` messages.
+        ///   - deserializer: A deserializer for `Apus_V1_Nothing` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        internal func publishLogs<Result>(
+            request: GRPCCore.StreamingClientRequest<Apus_V1_LogBatch>,
+            serializer: some GRPCCore.MessageSerializer<Apus_V1_LogBatch>,
+            deserializer: some GRPCCore.MessageDeserializer<Apus_V1_Nothing>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_Nothing>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.clientStreaming(
+                request: request,
+                descriptor: Apus_V1_Link.Method.PublishLogs.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -1344,6 +1667,62 @@ extension Apus_V1_Link.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_Document>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_Document>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Logs" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Logs of a service or of a task, from all nodes: another manager asks the leader.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Apus_V1_Document` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    internal func logs<Result>(
+        request: GRPCCore.ClientRequest<Apus_V1_Document>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_LogBatch>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.logs(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_Document>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_LogBatch>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "PublishLogs" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > A node's part of the logs for which the leader asked in its session. Its end is the end of the part.
+    ///
+    /// - Parameters:
+    ///   - request: A streaming request producing `Apus_V1_LogBatch` messages.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    internal func publishLogs<Result>(
+        request: GRPCCore.StreamingClientRequest<Apus_V1_LogBatch>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_Nothing>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.publishLogs(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Apus_V1_LogBatch>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Apus_V1_Nothing>(),
             options: options,
             onResponse: handleResponse
         )
@@ -1565,6 +1944,71 @@ extension Apus_V1_Link.ClientProtocol {
             producer: producer
         )
         return try await self.session(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Logs" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Logs of a service or of a task, from all nodes: another manager asks the leader.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    internal func logs<Result>(
+        _ message: Apus_V1_Document,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Apus_V1_LogBatch>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Apus_V1_Document>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.logs(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "PublishLogs" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > A node's part of the logs for which the leader asked in its session. Its end is the end of the part.
+    ///
+    /// - Parameters:
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - producer: A closure producing request messages to send to the server. Returning
+    ///       from the closure closes the request stream.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    internal func publishLogs<Result>(
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Apus_V1_LogBatch>) async throws -> Void,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Apus_V1_Nothing>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.StreamingClientRequest<Apus_V1_LogBatch>(
+            metadata: metadata,
+            producer: producer
+        )
+        return try await self.publishLogs(
             request: request,
             options: options,
             onResponse: handleResponse
