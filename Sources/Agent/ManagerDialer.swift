@@ -11,6 +11,14 @@ package protocol ManagerDialer: Sendable {
                 _ send: @escaping @Sendable (Dispatch.FromWorker) async throws -> Void
             ) async throws -> Void
     ) async throws
+
+    /// Sends logs that the manager asked for; they are whole when `body` returns.
+    func publishLogs(
+        _ order: UInt64, to manager: Dispatch.ManagerAddress,
+        _ body:
+            @escaping @Sendable (_ send: @escaping @Sendable (Dispatch.LogBatch) async throws -> Void) async throws
+            -> Void
+    ) async throws
 }
 
 /// What a worker learns from its manager that is not about tasks.

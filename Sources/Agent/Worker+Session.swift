@@ -86,6 +86,8 @@ extension Worker {
         to messages: AsyncThrowingStream<Dispatch.FromManager, any Error>, of manager: Dispatch.ManagerAddress,
         _ session: SessionResult, _ welcomed: AsyncStream<Void>.Continuation
     ) async throws {
+        let logs = LogOrders()
+        defer { logs.endAll() }
         for try await message in messages {
             switch message {
             case .welcome(let period, let role, let managers):
@@ -102,6 +104,8 @@ extension Worker {
             case .dependencies(let news): learn(news)
             case .assignAll(let assignments): await inbox.send(.assignAll(assignments))
             case .assign(let assignments, let remove): await inbox.send(.assign(assignments, remove: remove))
+            case .logs(let order): publish(order, to: manager, logs)
+            case .endLogs(let number): logs.end(number)
             case .notLeader(let leader):
                 session.ending.withLock { $0 = .redirected(leader) }
                 return

@@ -55,7 +55,7 @@ package struct EngineFront: Sendable {
             }
             await withDiscardingTaskGroup { tasks in
                 for await work in requests {
-                    tasks.addTask { work.answer(await router.respond(to: work.request)) }
+                    tasks.addTask { await work.perform(await router.respond(to: work.request)) }
                 }
                 tasks.cancelAll()
             }

@@ -19,6 +19,15 @@ struct LinkDialer: ManagerDialer {
         try await once(manager.address) { link in try await link.session(body) }
     }
 
+    func publishLogs(
+        _ order: UInt64, to manager: Dispatch.ManagerAddress,
+        _ body:
+            @escaping @Sendable (_ send: @escaping @Sendable (Dispatch.LogBatch) async throws -> Void) async throws
+            -> Void
+    ) async throws {
+        try await once(manager.address) { link in try await link.publishLogs(order, body) }
+    }
+
     /// A link for one conversation.
     func once<Result: Sendable>(
         _ address: String, _ body: @escaping @Sendable (LinkClient) async throws -> Result

@@ -36,6 +36,15 @@ final class TestLeader: ManagerDialer {
         }
     }
 
+    func publishLogs(
+        _ order: UInt64, to manager: Dispatch.ManagerAddress,
+        _ body:
+            @escaping @Sendable (_ send: @escaping @Sendable (Dispatch.LogBatch) async throws -> Void) async throws
+            -> Void
+    ) async throws {
+        try await body { _ in }
+    }
+
     func say(_ message: Dispatch.FromManager) { session.withLock { _ = $0?.yield(message) } }
     func hangUp() { session.withLock { $0?.finish() } }
     func status(_ task: Cluster.ID<Cluster.Task>) -> Cluster.TaskStatus? { state.withLock { $0.statuses[task] } }

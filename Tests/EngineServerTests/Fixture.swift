@@ -21,6 +21,8 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
         var left: [Bool] = []
         var engine: [String: EngineAnswer] = [:]
         var asked: [String] = []
+        var logWishes: [Dispatch.LogWish] = []
+        var logs: [Dispatch.LogBatch] = []
     }
 
     let state = Mutex(State())
@@ -113,6 +115,16 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
     }
 
     func snapshot() async throws(ControlError) -> ClusterStore { store }
+    func logs(
+        _ wish: Dispatch.LogWish, to receive: @escaping @Sendable (Dispatch.LogBatch) async throws -> Void
+    ) async throws {
+        let batches = state.withLock {
+            $0.logWishes.append(wish)
+            return $0.logs
+        }
+        for batch in batches { try await receive(batch) }
+        if wish.follows { try await Task.sleep(for: .seconds(3_600)) }
+    }
     func managers() async -> ManagersView { state.withLock { $0.managers } }
 
     // MARK: EngineAnswers

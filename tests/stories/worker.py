@@ -150,3 +150,60 @@ def story_secrets():
         until(f"nothing of them is left on {each}", lambda: not lab("run", each, "sh", "-c", "find /run/apus-tasks -type f 2>/dev/null || true"))
     docker("docker-1", "secret", "rm", "key")
     docker("docker-1", "config", "rm", "site", "page")
+
+
+TALK = "i=0; while [ $i -lt 5 ]; do i=$((i+1)); echo out $i; echo err $i >&2; done; sleep 1000"
+
+
+def story_logs():
+    """what all tasks of a service wrote is read from any manager; a node that does not answer costs a warning"""
+    docker("docker-1", "service", "create", "--detach", "--name", "talk", "--mode", "global", "busybox", "sh", "-c", TALK)
+    until("three run", lambda: len(running("docker-1", "talk")) == 3)
+    status, out, err = until("all is written", lambda: (lambda a: a if len(a[1].splitlines()) == 15 and len(a[2].splitlines()) == 15 else None)(run("docker-2", "service", "logs", "talk")))
+    expect(status == 0 and all(sum(f"@{host} " in line for line in out.splitlines()) == 5 for host in HOSTS), out)
+    for host in HOSTS:
+        mine = [line.split("| ")[1] for line in out.splitlines() if f"@{host} " in line]
+        expect(mine == [f"out {n}" for n in range(1, 6)], mine)
+    _, out, err = run("docker-3", "service", "logs", "--raw", "--tail", "2", "talk")
+    expect(len((out + "\n" + err).split("\n")) - (not out) - (not err) == 6, f"two lines of each of three tasks: {out}\n{err}")
+    task = docker("docker-1", "service", "ps", "-q", "--filter", "node=docker-3", "talk").split()[0]
+    status, out, err = run("docker-1", "service", "logs", "--timestamps", task)
+    expect(status == 0 and len(out.splitlines()) == 5 and out.startswith("20") and "docker-3" in out, out + err)
+    refused("docker-1", "no such task or service", "service", "logs", "nosuch")
+    status, _, answer = api("docker-1", "GET", "/services/talk/logs")
+    expect((status, answer) == (400, {"message": "Bad parameters: you must choose at least one stream"}), answer)
+
+    # Followed: what a task writes that starts later is there too, and nothing stays behind when the client goes.
+    following = subprocess.Popen([DOCKERS[0], "service", "logs", "--follow", "--tail", "0", "talk"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                 env={**os.environ, "DOCKER_HOST": "unix://" + path("docker-2", "apus")})
+    time.sleep(1)
+    docker("docker-1", "service", "update", "--detach", "--force", "--update-parallelism", "0", "talk")
+    line = following.stdout.readline()
+    expect("out 1" in line and "talk." in line, line)
+    following.terminate()
+    following.communicate()
+
+    lab("cut", "docker-3")
+    try:
+        began = time.monotonic()
+        status, out, err = run("docker-1", "service", "logs", "talk", timeout=60)
+        expect("incomplete log stream" in err and "node docker-3" in err and "@docker-1 " in out and "@docker-2 " in out, f"exit {status}\n{out}\n{err}")
+        expect(time.monotonic() - began < 20, "it took too long")
+    finally:
+        lab("heal")
+    until_healthy()
+
+
+def story_unreadable_log():
+    """a log driver that cannot be read is named, the other tasks' lines are there"""
+    docker("docker-1", "service", "create", "--detach", "--name", "mute", "--log-driver", "none", "busybox", "sleep", "1000")
+    until_replicas("docker-1", "mute", 1)
+    status, _, err = run("docker-1", "service", "logs", "mute")
+    expect(status != 0 and "incomplete log stream" in err and "does not support reading" in err, f"exit {status}: {err}")
+
+
+def story_terminal_log():
+    """a service with a terminal has its log unframed"""
+    docker("docker-1", "service", "create", "--detach", "--name", "tty", "--tty", "busybox", "sh", "-c", "echo hello; sleep 1000")
+    until_replicas("docker-1", "tty", 1)
+    until("its line", lambda: docker("docker-2", "service", "logs", "--raw", "tty") == "hello")

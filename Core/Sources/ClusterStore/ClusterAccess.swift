@@ -10,6 +10,15 @@ public protocol ClusterAccess: Sendable {
     /// The state of the cluster with everything that was acknowledged to anyone before this call.
     func snapshot() async throws(ControlError) -> ClusterStore
 
+    /// Hands on what tasks wrote, from all nodes, until it is all or, following, until cancelled.
+    ///
+    /// A node that does not answer costs a word in the end.
+    ///
+    /// - Parameter receive: the next lines are not asked for before it has returned; what it throws ends the whole.
+    func logs(
+        _ wish: Dispatch.LogWish, to receive: @escaping @Sendable (Dispatch.LogBatch) async throws -> Void
+    ) async throws
+
     /// Who leads and who answers, as this manager sees it.
     func managers() async -> ManagersView
 }

@@ -10,6 +10,7 @@ import NIOPosix
 ///                   │        │
 ///                   │        └──▶ connecting ──▶ spliced       for the engine after all (its body said so)
 ///                   └───────────▶ connecting ──▶ spliced       for the engine: it takes the connection over
+///                                        answering ──▶ streaming ──▶ between   an answer that comes piece by piece
 ///     … ──▶ draining                                           refused; what the client still sends is thrown away
 ///
 /// Whole requests go to `submit`, one at a time. It never holds more of a request than `Limits` allow.
@@ -18,10 +19,37 @@ final class Reception: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// A request that waits for its answer, and where the answer goes: called once, from anywhere.
+    /// A request that waits for its answer, and where the answer goes.
     struct Work: Sendable {
         let request: Request
+        /// Called once, from anywhere.
         let answer: @Sendable (Response) -> Void
+        /// After an answer with a stream: writes a piece of it and returns once the kernel has it; nil is the end.
+        let write: @Sendable ([UInt8]?) async throws -> Void
+        /// Ends when the client has gone.
+        let gone: AsyncStream<Never>
+
+        /// Answers, and writes what follows the head until it is all or the client has gone.
+        func perform(_ response: Response) async {
+            answer(response)
+            guard let stream = response.stream else { return }
+            await withTaskGroup(of: Bool.self) { group in
+                group.addTask {
+                    do { try await stream.run { if !$0.isEmpty { try await write($0) } } } catch { return false }
+                    return true
+                }
+                group.addTask {
+                    for await _ in gone {}
+                    return false
+                }
+                let isWhole = await group.next() ?? false
+                group.cancelAll()
+                if isWhole { try? await write(nil) } else { await close() }
+            }
+        }
+
+        /// A stream that broke is cut off, so that nobody takes it for whole.
+        let close: @Sendable () async -> Void
     }
 
     struct Limits: Sendable {
@@ -31,11 +59,13 @@ final class Reception: ChannelDuplexHandler {
         var head: TimeAmount = .seconds(10)
         /// From the end of the head to the end of the body.
         var bodyTime: TimeAmount = .seconds(60)
+        /// Bytes of requests that may wait while an answer streams.
+        var pipelined = 64 << 10
         /// For a refused client to notice.
         var draining: TimeAmount = .seconds(5)
     }
 
-    private enum Phase { case between, head, body, connecting, answering, spliced, draining }
+    private enum Phase { case between, head, body, connecting, answering, streaming, spliced, draining }
 
     private let router: Router
     private let engine: String
@@ -55,6 +85,8 @@ final class Reception: ChannelDuplexHandler {
     private var isAnswerSent = false
     private var isReadHeld = false
     private var deadline: Scheduled<Void>?
+    /// Of the present request: ends what is written to a client that went away.
+    private var sayGone: AsyncStream<Never>.Continuation?
 
     init(
         router: Router, engine: String, limits: Limits, log: Logger, submit: @escaping @Sendable (Work) -> Void
@@ -72,6 +104,8 @@ final class Reception: ChannelDuplexHandler {
         guard phase != .draining else { return }
         var bytes = unwrapInboundIn(data)
         if buffer.readableBytes == 0 { buffer = bytes } else { buffer.writeBuffer(&bytes) }
+        // Nobody asks this much before the stream that was asked for has ended.
+        if phase == .streaming, buffer.readableBytes > limits.pipelined { return context.close(promise: nil) }
         proceed(context)
     }
 
@@ -81,6 +115,8 @@ final class Reception: ChannelDuplexHandler {
         switch phase {
         // The answer, or the engine, is still awaited by a client that has nothing more to say.
         case .answering, .connecting, .spliced: break
+        // As for dockerd: who closes its side does not read any more.
+        case .streaming: context.close(promise: nil)
         case .draining where !isAnswerSent: break
         case .between, .head, .body, .draining: context.close(promise: nil)
         }
@@ -88,6 +124,7 @@ final class Reception: ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         setDeadline(nil, context) { _, _ in }
+        sayGone?.finish()
         context.fireChannelInactive()
     }
 
@@ -163,29 +200,81 @@ final class Reception: ChannelDuplexHandler {
             buffer.discardReadBytes()
             if buffer.readableBytes == 0 { buffer = ByteBuffer() }
             phase = .answering
-            let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-            submit(
-                Work(request: request) { [loop = context.eventLoop] response in
-                    loop.execute {
-                        let (me, context) = bound.value
-                        me.answer(response, context)
-                    }
-                })
+            submit(work(request, context))
         }
     }
 
     // MARK: Answering ourselves
 
+    private func work(_ request: Request, _ context: ChannelHandlerContext) -> Work {
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        let loop = context.eventLoop
+        let (gone, sayGone) = AsyncStream.makeStream(of: Never.self)
+        self.sayGone = sayGone
+        return Work(
+            request: request,
+            answer: { response in
+                loop.execute {
+                    let (me, context) = bound.value
+                    me.answer(response, context)
+                }
+            },
+            write: { bytes in
+                try await loop.flatSubmit {
+                    let (me, context) = bound.value
+                    return me.write(bytes, context)
+                }.get()
+            }, gone: gone,
+            close: {
+                loop.execute { bound.value.1.close(promise: nil) }
+            })
+    }
+
     private func answer(_ response: Response, _ context: ChannelHandlerContext) {
         guard context.channel.isActive else { return }
         let keepsAlive = head?.keepsAlive == true && !inputIsClosed
         let bytes = wrapOutboundOut(Self.encode(response, keepsAlive: keepsAlive))
+        if response.stream != nil {
+            if inputIsClosed { return context.close(promise: nil) }
+            phase = .streaming
+            context.writeAndFlush(bytes, promise: nil)
+            // Read on, so that it is noticed when the client goes.
+            return releaseRead(context)
+        }
         head = nil
         guard keepsAlive else { return sendLast(bytes, context) }
         context.writeAndFlush(bytes, promise: nil)
+        nextRequest(context)
+    }
+
+    private func nextRequest(_ context: ChannelHandlerContext) {
         phase = .between
         proceed(context)
         releaseRead(context)
+    }
+
+    /// A chunk of an answer that is a stream; nil ends it.
+    private func write(_ bytes: [UInt8]?, _ context: ChannelHandlerContext) -> EventLoopFuture<Void> {
+        guard phase == .streaming, context.channel.isActive else {
+            return context.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel)
+        }
+        var chunk = ByteBuffer()
+        chunk.writeString(String(bytes?.count ?? 0, radix: 16) + "\r\n")
+        chunk.writeBytes(bytes ?? [])
+        chunk.writeString("\r\n")
+        let written = context.eventLoop.makePromise(of: Void.self)
+        if bytes != nil {
+            context.writeAndFlush(wrapOutboundOut(chunk), promise: written)
+        } else if head?.keepsAlive == true, !inputIsClosed {
+            head = nil
+            context.writeAndFlush(wrapOutboundOut(chunk), promise: written)
+            nextRequest(context)
+        } else {
+            head = nil
+            sendLast(wrapOutboundOut(chunk), context)
+            written.succeed()
+        }
+        return written.futureResult
     }
 
     private func refuse(_ status: Int, _ message: String, _ context: ChannelHandlerContext) {
@@ -219,6 +308,10 @@ final class Reception: ChannelDuplexHandler {
             bytes.writeString("\(header.name): \(header.value)\r\n")
         }
         if !keepsAlive { bytes.writeString("Connection: close\r\n") }
+        if response.stream != nil {
+            bytes.writeString("Transfer-Encoding: chunked\r\n\r\n")
+            return bytes
+        }
         bytes.writeString("Content-Length: \(response.body.count)\r\n\r\n")
         bytes.writeBytes(response.body)
         return bytes

@@ -66,17 +66,6 @@ extension Router {
         return .json(["Warnings": reply.warnings.isEmpty ? .null : JSON(reply.warnings)])
     }
 
-    func serviceLogs(_ call: Call) async throws -> Response {
-        let store = try await life.cluster().snapshot()
-        let name = store.currentRevision(of: try store.findService(call.reference))?.spec.name ?? call.reference
-        throw Refusal(
-            501,
-            """
-            logs of services are not supported yet: find the node of a task with `docker service ps \(name)` \
-            and run `docker logs` for its container there
-            """)
-    }
-
     // MARK: Reading what was asked for
 
     private func serviceSpec(_ call: Call) throws -> Cluster.ServiceSpec {

@@ -40,11 +40,4 @@ extension Router {
         var words = TaskWords(store)
         return .json(words.task(try store.findTask(call.reference)))
     }
-
-    func taskLogs(_ call: Call) async throws -> Response {
-        _ = try await life.cluster().snapshot().findTask(call.reference)
-        throw Refusal(
-            501,
-            "logs of tasks are not supported yet: run `docker logs` for the task's container on the node that runs it")
-    }
 }

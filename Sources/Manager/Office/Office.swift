@@ -21,6 +21,8 @@ package final class Office: Sendable {
         var inbox: Inbox<Input>
         var waiting: [ManagerMachine.RequestToken: Waiter] = [:]
         var sessions: [ManagerMachine.SessionID: AsyncStream<Dispatch.FromManager>.Continuation] = [:]
+        /// The newest session of each node.
+        var nodes: [Cluster.ID<Cluster.Node>: ManagerMachine.SessionID] = [:]
     }
 
     private struct Waiter {
@@ -77,12 +79,14 @@ package final class Office: Sendable {
         let isOpen = desk.withLock { desk in
             guard desk != nil else { return false }
             desk!.sessions[session] = writer
+            desk!.nodes[node] = session
             return true
         }
         guard isOpen else { throw Refusal.notOpen }
         defer {
             desk.withLock { desk in
                 desk?.sessions[session] = nil
+                if desk?.nodes[node] == session { desk?.nodes[node] = nil }
                 _ = desk?.inbox.put(.sessionClosed(session, of: node))
             }
         }
@@ -104,6 +108,15 @@ package final class Office: Sendable {
             defer { group.cancelAll() }
             try await group.next()
         }
+    }
+
+    /// Says something to a node that is no decision about the cluster.
+    ///
+    /// - Returns: false where the node has no session here.
+    func tell(_ node: Cluster.ID<Cluster.Node>, _ message: Dispatch.FromManager) -> Bool {
+        guard let session = desk.withLock({ $0?.nodes[node] }) else { return false }
+        send(message, session)
+        return true
     }
 
     private func nextNumber() -> UInt64 { tokens.wrappingAdd(1, ordering: .relaxed).newValue }

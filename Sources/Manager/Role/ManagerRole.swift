@@ -40,6 +40,7 @@ package final class ManagerRole: Sendable {
     package let settings: Settings
     let state = ClusterState()
     let office: Office
+    let logDesk = LogDesk()
     let driver: RaftDriver
     let peers: PeerLinks
     let disk: RaftLog
@@ -243,7 +244,7 @@ extension ManagerRole: ClusterAccess {
     }
 
     /// Whether a leader may yet be found for a request that came at that moment.
-    private func mayWait(since began: ContinuousClock.Instant) -> Bool {
+    func mayWait(since began: ContinuousClock.Instant) -> Bool {
         let waited = ContinuousClock.now - began
         return waited < (isLonely ? Self.lonelyPatience : Self.leaderPatience)
     }
@@ -282,7 +283,7 @@ extension ManagerRole: ClusterAccess {
     }
 
     /// Where the leader is, if another node leads.
-    private var leaderAddress: String? {
+    var leaderAddress: String? {
         let status = driver.status
         guard let leader = status.leader, leader != settings.member else { return nil }
         return status.membership[leader]?.address

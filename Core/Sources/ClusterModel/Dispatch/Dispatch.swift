@@ -102,6 +102,9 @@ public enum Dispatch {
         case dependencies(DependencyNews)
         /// What changed on the networks that the node takes part in.
         case network(NetworkNews)
+        /// Send what tasks wrote, on a stream of its own, until it is all or `endLogs` is heard.
+        case logs(LogOrder)
+        case endLogs(UInt64)
         /// Ask there instead; nil while nobody leads.
         case notLeader(ManagerAddress?)
         /// This node was removed from the swarm.
