@@ -215,11 +215,4 @@ struct ServiceRoutesTests {
         let answer = await fixture.send("GET", "/tasks?filters=\(text)")
         #expect(answer.status == status && answer.message == message)
     }
-
-    @Test func `say where the logs are until they come here`() async {
-        let answer = await fixture.send("GET", "/services/web/logs?stdout=1")
-        #expect(answer.status == 501 && answer.message?.contains("docker service ps web") == true)
-        #expect(await fixture.send("GET", "/tasks/\(Fixture.task(11))/logs").status == 501)
-        #expect(await fixture.send("GET", "/services/none/logs").status == 404)
-    }
 }

@@ -37,7 +37,7 @@ struct LogDeskTests {
         _ answer: @escaping @Sendable (LogDesk, UInt64, Cluster.ID<Cluster.Node>) async throws -> Void,
         absent: Set<Cluster.ID<Cluster.Node>> = []
     ) async throws -> Reader {
-        let desk = LogDesk()
+        let desk = LogDesk(patience: .seconds(1))
         let reader = Reader()
         let (orders, writer) = AsyncStream.makeStream(of: (UInt64, Cluster.ID<Cluster.Node>).self)
         try await withThrowingTaskGroup(of: Void.self) { group in

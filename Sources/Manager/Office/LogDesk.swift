@@ -12,7 +12,7 @@ final class LogDesk: Sendable {
     typealias Receive = @Sendable (Dispatch.LogBatch) async throws -> Void
 
     /// How long a node may take to begin.
-    private static let patience: Duration = .seconds(5)
+    private let patience: Duration
 
     private enum News: Sendable {
         case began(NodeID)
@@ -28,6 +28,8 @@ final class LogDesk: Sendable {
 
     private let collections = Mutex<[UInt64: Collection]>([:])
     private let numbers = Atomic<UInt64>(0)
+
+    init(patience: Duration = .seconds(5)) { self.patience = patience }
 
     /// Collects until all nodes have said everything, or, following, until cancelled.
     ///
@@ -68,8 +70,8 @@ final class LogDesk: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
             for node in waiting {
-                group.addTask {
-                    try await Task.sleep(for: Self.patience)
+                group.addTask { [patience] in
+                    try await Task.sleep(for: patience)
                     writer.yield(.patienceIsOver(node))
                 }
             }
