@@ -12,6 +12,8 @@ let hands = [
         uses: [
             .grpc, .grpcNIO, .grpcProtobuf, .protobuf, .nio, .nioCore, .nioTLS, .tls, .x509, .asn1, .crypto, .logging,
         ]),
+    // The words of a Deployfile. Whoever compiles one waits for nothing else.
+    room("Deploy", core: [], uses: []),
     room(
         "NetworkPlane", core: ["NetworkPlan", "ClusterModel", "EngineAPI"],
         uses: ["CNetlink", "CNFTables", .nio, .nioCore, .logging]),
@@ -34,6 +36,9 @@ let roles = [
     room(
         "EngineServer", core: ["ClusterStore", "ClusterModel", "EngineAPI"],
         uses: [.nio, .nioCore, .http1, .logging]),
+    room(
+        "Deployer", core: ["EngineAPI"],
+        uses: ["Deploy", "EngineClient", .subprocess, .systemPackage, .crypto, .nio, .nioCore, .logging]),
 ]
 
 // ── Floor 5 · Life ── one machine in the swarm; Manager and Agent are scopes inside it ───────────
@@ -49,6 +54,8 @@ let rooms = hands + roles + life
 let doors: [Target] = [
     .executableTarget(name: "apusd", dependencies: ["Node", .arguments, .logging], swiftSettings: .strict),
     .executableTarget(
+        name: "apus", dependencies: ["Deployer", "Deploy", .arguments, .logging], swiftSettings: .strict),
+    .executableTarget(
         name: "apusnet",
         dependencies: ["NetworkPlane", .product(name: "NetworkPlan", package: "Core"), .arguments],
         swiftSettings: .strict),
@@ -57,7 +64,10 @@ let doors: [Target] = [
 let package = Package(
     name: "apus",
     products: [
-        .executable(name: "apusd", targets: ["apusd"])
+        .executable(name: "apusd", targets: ["apusd"]),
+        .executable(name: "apus", targets: ["apus"]),
+        // What a Deployfile is linked with.
+        .library(name: "Deploy", type: .dynamic, targets: ["Deploy"]),
     ],
     dependencies: [
         .package(path: "Core"),
@@ -74,6 +84,8 @@ let package = Package(
         .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.0"),
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
     ],
     targets: shims + rooms + doors + rooms.map(unitTests) + [
         // A disk that writes down what reaches it, for the tests of the log.
@@ -123,6 +135,8 @@ extension Target.Dependency {
     static var nioTLS: Self { .product(name: "NIOTLS", package: "swift-nio") }
     static var protobuf: Self { .product(name: "SwiftProtobuf", package: "swift-protobuf") }
     static var sqlite: Self { .product(name: "GRDB", package: "GRDB.swift") }
+    static var subprocess: Self { .product(name: "Subprocess", package: "swift-subprocess") }
+    static var systemPackage: Self { .product(name: "SystemPackage", package: "swift-system") }
     static var tls: Self { .product(name: "NIOSSL", package: "swift-nio-ssl") }
     static var x509: Self { .product(name: "X509", package: "swift-certificates") }
 }
