@@ -52,6 +52,6 @@ struct WishTests {
         }
         let wished = deployment.wish(in: Surroundings()).applications[0]
         #expect(wished.mistakes.count == 5)
-        #expect(wished.place.contains("S.swift:"))
+        #expect(wished.place.contains("WishTests.swift:"))
     }
 }
