@@ -369,11 +369,11 @@ struct SnapshotDigest {
 
 extension RaftLog {
     /// Where waiting for the disk holds up no thread of the pool.
-    package func onSnapshotQueue<Result: Sendable>(
+    package func onTransferQueue<Result: Sendable>(
         _ work: @escaping @Sendable (RaftLog) throws -> Result
     ) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
-            snapshotQueue.async { [self] in continuation.resume(with: Swift.Result { try work(self) }) }
+            transferQueue.async { [self] in continuation.resume(with: Swift.Result { try work(self) }) }
         }
     }
 }

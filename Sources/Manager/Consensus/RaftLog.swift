@@ -33,6 +33,8 @@ package final class RaftLog: DurableLog {
     let queue = DispatchQueue(label: "apus.raft.log")
     /// Snapshots are encoded here, so that neither the driver nor a write of the log waits for it.
     let snapshotQueue = DispatchQueue(label: "apus.raft.snapshot", qos: .utility)
+    /// Where others' snapshots are received and ours are read for others: neither waits while one is encoded.
+    let transferQueue = DispatchQueue(label: "apus.raft.transfer", qos: .utility)
     /// Snapshots that somebody reads or writes just now; they are not thrown away.
     let inUse = Mutex<[Int64: Int]>([:])
 

@@ -23,7 +23,7 @@ package struct ConsensusNumbers: Sendable, Equatable {
     package init() {}
 
     /// - Returns: nil where these numbers would keep no leader in office.
-    func applied(to settings: Settings) -> Settings? {
+    package func applied(to settings: Settings) -> Settings? {
         guard heartbeatTicks > 0, electionTicks > heartbeatTicks else { return nil }
         var settings = settings
         settings.electionTicks = electionTicks

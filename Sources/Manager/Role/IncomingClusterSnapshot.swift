@@ -33,7 +33,7 @@ private struct Incoming: IncomingSnapshot {
 
     func begin() async throws -> Int {
         do {
-            return try await disk.onSnapshotQueue { try $0.beginReceiving(head) }
+            return try await disk.onTransferQueue { try $0.beginReceiving(head) }
         } catch let error as UnknownSnapshotFormat {
             throw ControlError.unimplemented(error.description)
         }
@@ -41,14 +41,14 @@ private struct Incoming: IncomingSnapshot {
 
     func take(_ chunk: [UInt8], at place: Int) async throws {
         guard place < head.chunks else { throw ControlError.malformed("more chunks than the snapshot has") }
-        try await disk.onSnapshotQueue { try $0.receive(chunk, at: place, of: head) }
+        try await disk.onTransferQueue { try $0.receive(chunk, at: place, of: head) }
     }
 
     func finish(offer: [UInt8]) async throws -> Int {
         guard case .snapshotOffer(let body)? = try? Message(decoding: offer), body.meta == (try head.meta) else {
             throw ControlError.malformed("the leader's offer is not one of this snapshot")
         }
-        guard try await disk.onSnapshotQueue({ try $0.finishReceiving(head) }) else {
+        guard try await disk.onTransferQueue({ try $0.finishReceiving(head) }) else {
             throw ControlError.malformed("what arrived of the snapshot is not what was sent: it is to be sent again")
         }
         driver.deliver(.snapshotOffer(body), from: sender)

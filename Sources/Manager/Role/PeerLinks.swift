@@ -115,14 +115,14 @@ final class PeerLinks: RaftTransport {
     /// On a connection of its own, so that heartbeats do not wait behind its bytes.
     private func sendNewestSnapshot(_ order: SnapshotDelivery) async throws -> Int {
         guard let address = state.withLock({ $0.peers[order.peer]?.address }),
-            let snapshot = try await disk.onSnapshotQueue({ try $0.newestSnapshot() }),
+            let snapshot = try await disk.onTransferQueue({ try $0.newestSnapshot() }),
             snapshot.meta.index >= order.index
         else { throw ControlError.unavailable("the snapshot, or the member, is not there any more") }
         disk.hold(snapshot)
         defer { disk.release(snapshot) }
         let outgoing = OutgoingSnapshot(
             head: Array(try JSONEncoder().encode(snapshot.head)), chunkCount: snapshot.head.chunks,
-            chunk: { [disk] place in try await disk.onSnapshotQueue { try $0.chunk(place, of: snapshot) } },
+            chunk: { [disk] place in try await disk.onTransferQueue { try $0.chunk(place, of: snapshot) } },
             offer: Message.snapshotOffer(SnapshotOffer(term: order.term, meta: snapshot.meta)).encoded())
         return try await LinkClient.once(to: address, tls: tls, as: member.rawValue, log: log) { link in
             try await link.send(outgoing)
