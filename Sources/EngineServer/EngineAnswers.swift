@@ -5,6 +5,22 @@ package protocol EngineAnswers: Sendable {
     ///   - body: JSON; empty for none.
     /// - Throws: `EngineUnreachable`, when it does not answer.
     func ask(_ method: String, _ path: String, body: [UInt8]) async throws -> EngineAnswer
+
+    /// Asks for what comes piece by piece, for as long as the engine has more. Whoever drops the body ends it.
+    ///
+    /// - Throws: `EngineUnreachable`, when it does not answer.
+    func open(_ path: String) async throws -> EngineStream
+}
+
+package struct EngineStream: Sendable {
+    /// Without a body.
+    package var head: EngineAnswer
+    package var body: AsyncThrowingStream<[UInt8], any Error>
+
+    package init(head: EngineAnswer, body: AsyncThrowingStream<[UInt8], any Error>) {
+        self.head = head
+        self.body = body
+    }
 }
 
 extension EngineAnswers {

@@ -25,6 +25,7 @@ package struct Router: Sendable {
         Route("HEAD", "/_ping", Router.ping),
         Route("GET", "/version", Router.showVersion),
         Route("GET", "/info", Router.showInfo),
+        Route("GET", "/events", Router.showEvents),
         Route("GET", "/apus/debug", Router.dump),
 
         Route("GET", "/swarm", Router.inspectSwarm),

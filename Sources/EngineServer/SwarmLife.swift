@@ -12,6 +12,9 @@ package protocol SwarmLife: Sendable {
     /// - Throws: the reason why this node cannot answer for the cluster.
     func cluster() async throws(LifeError) -> any ClusterAccess
 
+    /// The cluster's events, on a manager that is up; nil on any other node.
+    func events() async -> ClusterEventFeed?
+
     /// Begins a swarm here.
     ///
     /// - Returns: the ID of this node.

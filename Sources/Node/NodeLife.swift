@@ -186,6 +186,11 @@ extension NodeLife: SwarmLife {
         }
     }
 
+    package func events() async -> ClusterEventFeed? {
+        guard case .active(let stay) = phase else { return nil }
+        return await stay.swarm.events
+    }
+
     package func initialize(_ request: SwarmInit) async throws(LifeError) -> String {
         if request.forceNewCluster, files.hasSwarm { return try await goOnAlone(request) }
         try await checkIsOutside()

@@ -264,6 +264,9 @@ actor SwarmStay {
         return manager
     }
 
+    /// The cluster's events, where this manager works.
+    var events: ClusterEventFeed? { access == nil ? nil : manager?.events() }
+
     var isToBeManager: Bool { wantedRole == .manager }
 
     /// It has a place among the managers, whether they are there or not.

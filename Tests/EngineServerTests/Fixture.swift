@@ -22,6 +22,7 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
         var engine: [String: EngineAnswer] = [:]
         var asked: [String] = []
         var logWishes: [Dispatch.LogWish] = []
+        var events: ClusterEventFeed?
         var logs: [Dispatch.LogBatch] = []
     }
 
@@ -89,6 +90,8 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
         return self
     }
 
+    func events() async -> ClusterEventFeed? { state.withLock { $0.events } }
+
     func initialize(_ request: SwarmInit) async throws(LifeError) -> String {
         state.withLock { $0.initialized.append(request) }
         return Self.node(1).description
@@ -136,6 +139,21 @@ final class Fixture: SwarmLife, ClusterAccess, EngineAnswers {
             guard let answer = $0.engine[path] else { throw EngineUnreachable(socket: "/e", reason: "no \(path)") }
             return answer
         }
+    }
+
+    func open(_ path: String) async throws -> EngineStream {
+        var head = try await get(path)
+        let body = head.body
+        head.body = []
+        return EngineStream(
+            head: head,
+            body: AsyncThrowingStream { pieces in
+                // Cut in the middle of lines, as a network does.
+                for start in stride(from: 0, to: body.count, by: 7) {
+                    pieces.yield(Array(body[start..<min(start + 7, body.count)]))
+                }
+                pieces.finish()
+            })
     }
 
     // MARK: Objects

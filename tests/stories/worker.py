@@ -207,3 +207,43 @@ def story_terminal_log():
     docker("docker-1", "service", "create", "--detach", "--name", "tty", "--tty", "busybox", "sh", "-c", "echo hello; sleep 1000")
     until_replicas("docker-1", "tty", 1)
     until("its line", lambda: docker("docker-2", "service", "logs", "--raw", "tty") == "hello")
+
+
+def events(host, *args):
+    return subprocess.Popen([DOCKERS[0], "events", *args], stdout=subprocess.PIPE, text=True, env={**os.environ, "DOCKER_HOST": "unix://" + path(host, "apus")})
+
+
+def story_events():
+    """docker events tells of services, nodes, secrets and configs on every manager, among the engine's own"""
+    began = str(int(time.time()))
+    shown = "{{.Scope}} {{.Type}} {{.Action}} {{.Actor.Attributes.name}}"
+    here = events("docker-1", "--format", shown)
+    there = events("docker-2", "--filter", "type=service", "--format", "{{json .}}")
+    tasks = events("docker-3", "--filter", "type=task", "--filter", "event=update", "--format", '{{index .Actor.Attributes "state.new"}}')
+    time.sleep(1)
+    create_from("secret", "seen", "x")
+    docker("docker-3", "service", "create", "--detach", "--name", "heard", "--constraint", "node.hostname==docker-1", "busybox", "sleep", "1000")
+    until_replicas("docker-1", "heard", 1)
+    docker("docker-3", "service", "update", "--detach", "--replicas", "2", "heard")
+    until_replicas("docker-1", "heard", 2)
+    docker("docker-1", "node", "update", "--availability", "pause", "docker-3")
+    docker("docker-1", "node", "update", "--availability", "active", "docker-3")
+    docker("docker-1", "service", "rm", "heard")
+    docker("docker-1", "secret", "rm", "seen")
+    ended = f"{time.time():.9f}"
+    time.sleep(2)
+    for process in (here, there, tasks):
+        process.terminate()
+    lines = here.communicate()[0].splitlines()
+    for wanted in ("swarm secret create seen", "swarm service create heard", "swarm service update heard", "swarm node update docker-3",
+                   "swarm service remove heard", "swarm secret remove seen"):
+        expect(wanted in lines, f"{wanted!r} is not among {lines}")
+    expect(any(line.startswith("local container start heard.1.") for line in lines), lines)
+    expect(not any(" task " in line for line in lines), "events of tasks for who did not ask")
+    services = [json.loads(line) for line in there.communicate()[0].splitlines()]
+    expect({e["Type"] for e in services} == {"service"} and services[0]["Action"] == "create" and services[-1]["Action"] == "remove", services)
+    expect(any(e["Actor"]["Attributes"].get("replicas.new") == "2" and e["Actor"]["Attributes"].get("replicas.old") == "1" for e in services), services)
+    states = tasks.communicate()[0].split()
+    expect(states[:3] and "running" in states and "preparing" in states, states)
+    past = docker("docker-2", "events", "--since", began, "--until", ended, "--filter", "type=node", "--format", '{{index .Actor.Attributes "availability.new"}}').splitlines()
+    expect([a for a in past if a not in ("", "<no value>")] == ["pause", "active"], past)

@@ -61,12 +61,76 @@ struct EngineSocket: EngineAnswers {
         }
     }
 
+    /// What may wait for a reader who is slower than the engine.
+    private static let waitingPieces = 4_096
+
+    func open(_ path: String) async throws -> EngineStream {
+        let (body, writer) = AsyncThrowingStream.makeStream(
+            of: [UInt8].self, throwing: (any Error).self, bufferingPolicy: .bufferingOldest(Self.waitingPieces))
+        let (heads, headWriter) = AsyncThrowingStream.makeStream(of: EngineAnswer.self, throwing: (any Error).self)
+        // The connection lives as long as the body is read, which is longer than this call.
+        let reading = Task {
+            do {
+                try await read(path, head: { headWriter.yield($0) }) { piece in
+                    if case .dropped = writer.yield(piece) { throw BrokenAnswer.tooFast }
+                }
+                writer.finish()
+            } catch {
+                writer.finish(throwing: error)
+                headWriter.finish(throwing: EngineUnreachable(socket: self.path, reason: "\(error)"))
+            }
+            headWriter.finish()
+        }
+        writer.onTermination = { _ in reading.cancel() }
+        do {
+            let head = try await within(Self.timeLimit) { try await heads.first { _ in true } }
+            guard let head else { throw EngineUnreachable(socket: self.path, reason: "it closed the connection") }
+            return EngineStream(head: head, body: body)
+        } catch {
+            reading.cancel()
+            if error is TimeLimitExceeded {
+                throw EngineUnreachable(socket: self.path, reason: "no answer to \(path) within \(Self.timeLimit)")
+            }
+            throw error
+        }
+    }
+
+    private func read(
+        _ path: String, head: @Sendable (EngineAnswer) -> Void, piece: @Sendable ([UInt8]) throws -> Void
+    ) async throws {
+        let channel = try await ClientBootstrap(group: group).connect(unixDomainSocketPath: self.path) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
+                    wrappingChannelSynchronously: channel)
+            }
+        }
+        try await channel.executeThenClose { inbound, outbound in
+            let headers: HTTPHeaders = ["Host": "docker", "User-Agent": "apusd", "Connection": "close"]
+            try await outbound.write(
+                .head(HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)))
+            try await outbound.write(.end(nil))
+            for try await part in inbound {
+                switch part {
+                case .head(let answer):
+                    head(
+                        EngineAnswer(
+                            status: Int(answer.status.code), headers: answer.headers.map { Header($0.name, $0.value) },
+                            body: []))
+                case .body(let bytes): try piece(Array(bytes.readableBytesView))
+                case .end: return
+                }
+            }
+        }
+    }
+
     private enum BrokenAnswer: Error, CustomStringConvertible {
-        case tooLong, cutShort
+        case tooLong, cutShort, tooFast
         var description: String {
             switch self {
             case .tooLong: "its answer is longer than \(longestAnswer) bytes"
             case .cutShort: "its answer was cut short"
+            case .tooFast: "it sends faster than the client reads"
             }
         }
     }

@@ -130,6 +130,9 @@ package final class ManagerRole: Sendable {
         }
     }
 
+    /// What happens to the cluster, as this manager learns of it.
+    package func events() -> ClusterEventFeed { state.feed.subscribe() }
+
     /// The newest state that this manager knows, which may be old. For its own use, not for answers.
     package var knownState: ClusterStore { state.snapshot }
 

@@ -8,6 +8,8 @@ import Synchronization
 package final class ClusterState: Sendable {
     private let store: Mutex<ClusterStore>
 
+    let feed = EventFeed()
+
     package init() { store = Mutex(ClusterStore()) }
 
     /// The newest state; a copy is free.
@@ -24,6 +26,7 @@ package final class ClusterState: Sendable {
             guard case .command(let bytes) = entry.payload else { return (entry.index, nil) }
             return (entry.index, try Documents.read(Proposal.self, from: bytes, entry: entry.index))
         }
+        let isHeard = feed.isHeard
         return store.withLock { store in
             var changes = AppliedChanges()
             for (index, proposal) in proposals {
@@ -31,7 +34,15 @@ package final class ClusterState: Sendable {
                     store.advance(to: index)
                     continue
                 }
-                for event in store.apply(proposal, at: index) { changes.note(event) }
+                let before = store
+                let events = store.apply(proposal, at: index)
+                for event in events { changes.note(event) }
+                // Within the lock, so that events come in the order of their entries; nobody is waited for.
+                feed.publish(
+                    events.compactMap { event in
+                        if case .task = event, !isHeard { return nil }
+                        return ClusterEvent(event, before: before, after: store, at: proposal.at)
+                    })
             }
             return changes
         }
