@@ -57,7 +57,10 @@ let doors: [Target] = [
         name: "apus", dependencies: ["Deployer", "Deploy", .arguments, .logging], swiftSettings: .strict),
     .executableTarget(
         name: "apusnet",
-        dependencies: ["NetworkPlane", .product(name: "NetworkPlan", package: "Core"), .arguments],
+        dependencies: [
+            "NetworkPlane", .product(name: "NetworkPlan", package: "Core"),
+            .product(name: "ClusterModel", package: "Core"), .arguments, .logging, .nio, .nioCore,
+        ],
         swiftSettings: .strict),
 ]
 

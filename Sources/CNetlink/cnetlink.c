@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int cnetlink_open(int family, uint32_t groups) {
@@ -74,6 +76,24 @@ int cnetlink_write_file(const char *path, const char *bytes, size_t count) {
     int result = written < 0 ? -errno : 0;
     close(file);
     return result;
+}
+
+int cnetlink_run(const char *path, char *const arguments[]) {
+    char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    for (int descriptor = 0; descriptor < 3; descriptor++)
+        posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_RDWR, 0);
+    pid_t child;
+    int error = posix_spawn(&child, path, &actions, NULL, arguments, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error) return -error;
+    int status;
+    pid_t ended;
+    do ended = waitpid(child, &status, 0);
+    while (ended < 0 && errno == EINTR);
+    if (ended < 0) return -errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 const char *cnetlink_words(int error) {

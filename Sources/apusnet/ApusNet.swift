@@ -1,5 +1,8 @@
 import ArgumentParser
 import Foundation
+import Logging
+import NIOCore
+import NIOPosix
 import NetworkPlan
 import NetworkPlane
 
@@ -10,17 +13,18 @@ import NetworkPlane
 struct ApusNet: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "apusnet", abstract: "Plans, checks and corrects the network of this node from a view in JSON.",
-        subcommands: [Plan.self, Check.self, Apply.self, Remove.self])
+        subcommands: [Plan.self, Check.self, Apply.self, Remove.self, Serve.self, Measure.self])
 }
 
 struct Input: ParsableArguments {
     @Argument(help: "The view: node, peers, networks, endpoints, services.")
     var view: String
 
-    func planner() throws -> Planner {
-        let bytes = try Data(contentsOf: URL(fileURLWithPath: view))
-        return Planner(try JSONDecoder().decode(NetworkView.self, from: bytes))
+    func read() throws -> NetworkView {
+        try JSONDecoder().decode(NetworkView.self, from: Data(contentsOf: URL(fileURLWithPath: view)))
     }
+
+    func planner() throws -> Planner { Planner(try read()) }
 }
 
 struct Plan: ParsableCommand {
@@ -67,6 +71,48 @@ struct Remove: AsyncParsableCommand {
         let report = try await KernelPlane().remove()
         say(report)
         if !report.failures.isEmpty { throw ExitCode.failure }
+    }
+}
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Keep the kernel to the view, answer for its names, and follow the file when it is replaced.")
+    @OptionGroup var input: Input
+    @Option(help: "Who answers for other names; repeat for more. Otherwise those of /etc/resolv.conf.")
+    var upstream: [String] = []
+    @Option(help: "Seconds between two passes over the whole kernel.")
+    var every = 10.0
+
+    func run() async throws {
+        var view = try input.read()
+        var planner = Planner(view)
+        let plane = try KernelPlane()
+        let servers =
+            try upstream.isEmpty
+            ? NameServer.upstream(of: "/etc/resolv.conf")
+            : upstream.map { server in
+                let parts = server.split(separator: "#")
+                return try .init(ipAddress: String(parts[0]), port: parts.count > 1 ? Int(parts[1]) ?? 53 : 53)
+            }
+        let names = NameServer(names: NameTable(view), upstream: servers, log: Logger(label: "apusnet"))
+        try await names.start(port: Int(view.node.resolverPort), on: MultiThreadedEventLoopGroup.singleton)
+        say(try await plane.reconcile(planner.items))
+        let clock = ContinuousClock()
+        var whole = clock.now
+        while true {
+            try await clock.sleep(for: .milliseconds(50))
+            // A file that is being written is read at the next turn.
+            if let new = try? input.read(), new != view {
+                names.apply([.view(new)])
+                let (difference, aftermath) = planner.apply([.view(new)])
+                say(try await plane.apply(difference, then: aftermath, wanted: planner.items))
+                view = new
+            }
+            if clock.now - whole > .seconds(every) {
+                say(try await plane.reconcile(planner.items))
+                whole = clock.now
+            }
+        }
     }
 }
 

@@ -58,7 +58,7 @@ struct PlanTests {
     @Test("what a change does is small, and in an order in which it can be done")
     func change() throws {
         var planner = Planner(World.small())
-        var endpoint = World.endpoint(21, on: World.backend, at: 2, "10.0.1.12", state: .draining)
+        var endpoint = World.endpoint(2, on: World.backend, at: 2, "10.0.1.12", state: .draining)
         var (difference, aftermath) = planner.apply([.endpoint(endpoint)])
         #expect(
             difference.description == """
@@ -82,8 +82,10 @@ struct PlanTests {
                 """)
         #expect(aftermath.gone == [World.address("10.0.1.12")])
         // The last one goes, and another comes: UDP that was unanswered is asked anew.
-        endpoint = World.endpoint(10, on: World.ingress, at: 1, "10.0.0.11")
-        (_, aftermath) = planner.apply([.endpointRemoved(endpoint.id), .endpointRemoved(.init(bits: 20))])
+        endpoint = World.endpoint(1, on: World.ingress, at: 1, "10.0.0.11")
+        (_, aftermath) = planner.apply([
+            .endpointRemoved(endpoint.id), .endpointRemoved(.init(task: .init(bits: 2), network: World.ingress)),
+        ])
         #expect(!planner.items.values.contains { $0.description.contains("ports udp") })
         (_, aftermath) = planner.apply([.endpoint(endpoint)])
         #expect(aftermath.opened == [53])
@@ -94,7 +96,7 @@ struct PlanTests {
     func handOver() {
         var view = World.small()
         view.services.append(NetworkedService(id: World.service(2), name: "new"))
-        view.endpoints.append(World.endpoint(30, on: World.ingress, at: 1, "10.0.0.13", of: 2))
+        view.endpoints.append(World.endpoint(3, on: World.ingress, at: 1, "10.0.0.13", of: 2))
         var planner = Planner(view)
         var (old, new) = (view.services[0], view.services[1])
         new.ports = [old.ports.removeFirst()]
@@ -119,7 +121,7 @@ struct PlanTests {
                 case 0..<5:
                     let (network, third) = Bool.random(using: &random) ? (World.ingress, 0) : (World.backend, 1)
                     let endpoint = World.endpoint(
-                        number * 10 + third, on: network, at: .random(in: 1...4, using: &random),
+                        number, on: network, at: .random(in: 1...4, using: &random),
                         "10.0.\(third).\(100 + number)", of: [nil, 1, 2, 3].randomElement(using: &random)!,
                         state: [.serving, .serving, .starting, .draining].randomElement(using: &random)!)
                     view.endpoints.removeAll { $0.id == endpoint.id }

@@ -23,13 +23,12 @@ enum World {
     }
 
     static func endpoint(
-        _ number: Int, on network: OverlayNetwork.ID, at node: Int, _ text: String, of service: Int? = 1,
+        _ task: Int, on network: OverlayNetwork.ID, at node: Int, _ text: String, of service: Int? = 1,
         state: Endpoint.State = .serving
     ) -> Endpoint {
         Endpoint(
-            id: .init(bits: UInt128(number)), network: network, node: World.node(node), addresses: [address(text)],
-            task: .init(bits: UInt128(number / 10)), service: service.map(World.service), slot: number / 10,
-            names: ["container-\(number / 10)"], state: state)
+            task: .init(bits: UInt128(task)), network: network, node: World.node(node), addresses: [address(text)],
+            service: service.map(World.service), slot: task, names: ["container-\(task)"], state: state)
     }
 
     /// Three nodes; `web` with a task on each of the first two, on both networks.
@@ -42,8 +41,8 @@ enum World {
             ],
             networks: networks(),
             endpoints: [
-                endpoint(10, on: ingress, at: 1, "10.0.0.11"), endpoint(11, on: backend, at: 1, "10.0.1.11"),
-                endpoint(20, on: ingress, at: 2, "10.0.0.12"), endpoint(21, on: backend, at: 2, "10.0.1.12"),
+                endpoint(1, on: ingress, at: 1, "10.0.0.11"), endpoint(1, on: backend, at: 1, "10.0.1.11"),
+                endpoint(2, on: ingress, at: 2, "10.0.0.12"), endpoint(2, on: backend, at: 2, "10.0.1.12"),
             ],
             services: [
                 NetworkedService(

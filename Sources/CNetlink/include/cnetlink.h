@@ -31,6 +31,9 @@ int cnetlink_enter(const char *path);
 ssize_t cnetlink_read_file(const char *path, char *bytes, size_t capacity);
 // Writes a small file in one call. Returns 0 or -errno.
 int cnetlink_write_file(const char *path, const char *bytes, size_t count);
+// Runs a program with nothing to read and nowhere to write, in the namespace of the calling thread, and waits for its end.
+// ARGUMENTS end with NULL. Returns its exit status, 128 and the signal that ended it, or -errno.
+int cnetlink_run(const char *path, char *const arguments[]);
 // What an errno says, as a string that lives for ever.
 const char *cnetlink_words(int error);
 

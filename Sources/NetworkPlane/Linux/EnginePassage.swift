@@ -1,4 +1,5 @@
-import Foundation
+import CNetlink
+import Glibc
 import NetworkPlan
 
 /// Docker's firewall drops what it did not publish itself. Its chain for users' rules, DOCKER-USER, gets one rule that
@@ -24,19 +25,16 @@ enum EnginePassage {
     static func open() -> Bool { run(["-I"] + rule) }
     static func close() -> Bool { run(["-D"] + rule) }
 
-    /// In the namespace of the calling thread.
+    /// In the namespace of the calling thread. Not by Foundation's `Process`, which needs a loopback that is up.
     private static func run(_ arguments: [String]) -> Bool {
-        let paths = ["/usr/sbin/iptables", "/sbin/iptables", "/usr/bin/iptables"]
-        guard let path = paths.first(where: FileManager.default.isExecutableFile(atPath:)) else { return false }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        // -w: the engine may hold the lock.
-        process.arguments = ["-w", "5"] + arguments
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return false }
-        process.waitUntilExit()
-        return process.terminationStatus == 0
+        for path in ["/usr/sbin/iptables", "/sbin/iptables", "/usr/bin/iptables"] {
+            // -w: the engine may hold the lock.
+            var words: [UnsafeMutablePointer<CChar>?] = ([path, "-w", "5"] + arguments).map { strdup($0) }
+            words.append(nil)
+            defer { for word in words { free(word) } }
+            let status = cnetlink_run(path, words)
+            if status >= 0 { return status == 0 }
+        }
+        return false
     }
 }

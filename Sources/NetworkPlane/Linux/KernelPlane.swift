@@ -10,6 +10,12 @@ package struct Report: Sendable {
     /// What could not be done now, and why. The next pass tries again: a bridge may not be there yet.
     package var failures: [String] = []
 
+    package init(difference: Difference = Difference(steps: []), repairs: [String] = [], failures: [String] = []) {
+        self.difference = difference
+        self.repairs = repairs
+        self.failures = failures
+    }
+
     package var isClean: Bool { difference.isEmpty && repairs.isEmpty && failures.isEmpty }
 }
 
@@ -43,6 +49,9 @@ package actor KernelPlane {
             bridgeNetfilter: SysctlFile.read("net/bridge/bridge-nf-call-iptables") != nil, connectionMarks: true,
             sctp: SysctlFile.read("net/netfilter/nf_conntrack_sctp_timeout_established") != nil, wireGuard: false)
     }
+
+    /// Whether the namespace has no link but its own loopback: measurements are made there.
+    package func isAlone() throws -> Bool { try taken().routes.links().allSatisfy { $0.name == "lo" } }
 
     /// What the kernel lacks, or has too much: nothing is changed.
     package func check(_ wanted: [Item.Key: Item]) throws -> Report {

@@ -87,7 +87,7 @@ public struct Peer: Sendable, Equatable, Codable {
 
 /// A network that spans nodes: a bridge on each of them, joined by VXLAN.
 public struct OverlayNetwork: Sendable, Equatable, Codable {
-    public typealias ID = Cluster.ID<OverlayNetwork>
+    public typealias ID = Cluster.ID<Cluster.Network>
 
     public enum BridgeMaker: String, Sendable, Codable {
         /// The container engine, as the bridge of its own network: it is waited for and never removed.
@@ -139,7 +139,19 @@ public struct OverlayNetwork: Sendable, Equatable, Codable {
 
 /// A task's place on a network.
 public struct Endpoint: Sendable, Equatable, Codable {
-    public typealias ID = Cluster.ID<Endpoint>
+    public struct ID: Sendable, Hashable, Comparable {
+        public var task: Cluster.ID<Cluster.Task>
+        public var network: OverlayNetwork.ID
+
+        public init(task: Cluster.ID<Cluster.Task>, network: OverlayNetwork.ID) {
+            self.task = task
+            self.network = network
+        }
+
+        public static func < (a: Self, b: Self) -> Bool {
+            a.task == b.task ? a.network < b.network : a.task < b.task
+        }
+    }
 
     public enum State: String, Sendable, Codable {
         /// Reachable by its address, but not yet offered by any name or port.
@@ -149,12 +161,11 @@ public struct Endpoint: Sendable, Equatable, Codable {
         case draining
     }
 
-    public var id: ID
+    public var task: Cluster.ID<Cluster.Task>
     public var network: OverlayNetwork.ID
     public var node: Cluster.ID<Cluster.Node>
     /// One for each family of the network. The hardware address follows from the first.
     public var addresses: [IPAddress]
-    public var task: Cluster.ID<Cluster.Task>
     /// Nil for a container that was attached by hand.
     public var service: Cluster.ID<Cluster.Service>?
     public var slot: Int?
@@ -163,21 +174,21 @@ public struct Endpoint: Sendable, Equatable, Codable {
     public var state: State
 
     public init(
-        id: ID, network: OverlayNetwork.ID, node: Cluster.ID<Cluster.Node>, addresses: [IPAddress],
-        task: Cluster.ID<Cluster.Task>, service: Cluster.ID<Cluster.Service>? = nil, slot: Int? = nil,
+        task: Cluster.ID<Cluster.Task>, network: OverlayNetwork.ID, node: Cluster.ID<Cluster.Node>,
+        addresses: [IPAddress], service: Cluster.ID<Cluster.Service>? = nil, slot: Int? = nil,
         names: [String] = [], state: State = .serving
     ) {
-        self.id = id
+        self.task = task
         self.network = network
         self.node = node
         self.addresses = addresses
-        self.task = task
         self.service = service
         self.slot = slot
         self.names = names
         self.state = state
     }
 
+    public var id: ID { ID(task: task, network: network) }
     public var hardware: MACAddress? { addresses.first.map(MACAddress.init(for:)) }
 }
 
