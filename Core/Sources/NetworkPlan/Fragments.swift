@@ -151,6 +151,10 @@ struct Fragments {
                 guard let gateway = gateways.first(where: { $0.family == address.family }) else { continue }
                 let alone = IPSubnet(address, prefix: address.family.bits)!
                 items.append(.route(Route(table: Route.main, to: alone, via: gateway, device: network.bridge)))
+                // The task's own node as a caller: its kernel takes no packet from itself that comes from elsewhere.
+                if peer.address.family == address.family {
+                    items.append(.element(Element("itself\(address.family.digit)", "\(peer.address) . \(address)")))
+                }
             }
         }
         return items

@@ -79,7 +79,7 @@ public enum Layout {
             let source = "snat \(ip) to oifname map @gateways\(family)"
             let loopback = family == "4" ? "127.0.0.0/8" : "::1"
             hide.append("oifname @bridges \(ip) saddr \(loopback) ct status dnat \(source)")
-            // Who calls its own service and is its own answer would answer past us.
+            // Who calls its own service and is its own answer, or whose node is, would answer past us or not at all.
             hide.append("oifname @bridges \(ip) saddr . \(ip) daddr @itself\(family) ct status dnat \(source)")
             hide.append("oifname @bridges meta nfproto ipv\(family) meta mark & \(hex(masqueradeMark)) != 0 \(source)")
             if !kernel.bridgeNetfilter {
