@@ -24,9 +24,16 @@ test: deps  ## everything that can fail; ends with how many tests passed
 quickstart: deps  ## three hosts with real engines, a swarm, a service, the leader killed
 	@scripts/quickstart
 
-install: deps  ## a release build of apusd into PREFIX (/usr/local), and its systemd unit
+install: deps  ## a release build of apusd and apus into PREFIX (/usr/local), the module of Deployfiles, and a systemd unit
 	swift build -c release --scratch-path .build-release --product apusd $(FLAGS)
+	swift build -c release --scratch-path .build-release --product apus $(FLAGS)
 	install -D -m 755 .build-release/release/apusd $(DESTDIR)$(PREFIX)/bin/apusd
+	install -D -m 755 .build-release/release/apus $(DESTDIR)$(PREFIX)/bin/apus
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/apus
+	swiftc -swift-version 6 -O -wmo -parse-as-library -module-name Deploy -package-name apus -enable-library-evolution \
+		-enable-upcoming-feature ExistentialAny -enable-upcoming-feature InternalImportsByDefault \
+		-emit-library -o $(DESTDIR)$(PREFIX)/lib/apus/libDeploy.so -emit-module -emit-module-path $(DESTDIR)$(PREFIX)/lib/apus/Deploy.swiftmodule \
+		-emit-module-interface-path $(DESTDIR)$(PREFIX)/lib/apus/Deploy.swiftinterface Sources/Deploy/*.swift
 	sed 's|@PREFIX@|$(PREFIX)|g' packaging/apusd.service.in > .build-release/apusd.service
 	install -D -m 644 .build-release/apusd.service $(DESTDIR)/etc/systemd/system/apusd.service
 

@@ -52,6 +52,7 @@ extension Session {
         try confirm(verb)
         try await prepare(planner)
         var (sights, plan) = await look(planner)
+        try Task.checkCancellation()
         guard plan.problems.isEmpty else {
             plan.say(to: voice)
             return Exit.failed

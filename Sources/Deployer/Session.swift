@@ -68,13 +68,17 @@ package struct Session: Sendable {
         let program = try await file.program(
             cache: invocation.cache + "/deployfiles", toolchain: invocation.toolchain())
         let conversation = Conversation(program: program, folder: file.folder) { voice.line($0) }
+        let session: Session
+        do { session = try await Session(invocation, voice, conversation, file, needsHosts: needsHosts) } catch {
+            await conversation.close()
+            throw error
+        }
         do {
-            let session = try await Session(invocation, voice, conversation, file, needsHosts: needsHosts)
             let result = try await body(session)
             await session.close()
             return result
         } catch {
-            await conversation.close()
+            await session.close()
             throw error
         }
     }

@@ -1,6 +1,7 @@
 """From the file to the wish: compiled once, mistakes with their place, a clear word where no toolchain is."""
 
 import os
+import subprocess
 import time
 
 from deployments.kit import *
@@ -57,3 +58,15 @@ let deployment = Deployment("shop", infrastructures: [
     expect("WHERE=staging" in env and "SAID=hello" in env, env)
     text = apus("deploy", "-i", "production", "--yes", status=1)
     said(text, "a hook of update stopped it: it is elsewhere")
+
+
+def story_examples():
+    """every example compiles, and says what it wishes"""
+    shown = {}
+    for file in sorted((ROOT / "Examples").glob("*/Deployfile.swift")):
+        done = subprocess.run([APUS, "list", "--file", str(file)], capture_output=True, text=True, env=environment(POSTGRES_PASSWORD="x"))
+        LAST[0] = done.stdout + done.stderr
+        expect(done.returncode == 0, f"{file.parent.name}: {done.stdout}{done.stderr}")
+        shown[file.parent.name] = done.stdout
+    expect({"HelloWorld", "Roles", "SwarmService", "Stack", "Django", "BuildImage"} <= set(shown), sorted(shown))
+    said(shown["Django"], "django container", "postgres")

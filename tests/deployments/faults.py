@@ -83,12 +83,16 @@ def story_registry_away():
     """a registry that is away harms nothing that runs: images keep their names"""
     container()
     apus("deploy")
-    lab("cut", "docker-1", "both", "reject", "--from", "registry")
-    text = apus("deploy", "--only", "docker-1")
-    said(text, "No changes detected", "whether nginx:1.25 has changed is unknown")
-    expect(engine("docker-1", "images", "-q", "nginx:1.25"), "the image lost its name")
-    engine("docker-1", "restart", "-t", "1", "web")
-    serves("version-1.25", ["docker-1"])
+    nft = "table inet noregistry { chain out { type filter hook output priority 0; tcp dport 5000 reject with tcp reset; }; }"
+    lab("run", "docker-1", "nft", nft)
+    try:
+        said(apus("deploy", "--only", "docker-1"), "No changes detected", "whether nginx:1.25 has changed is unknown")
+        said(apus("deploy", "--only", "docker-1", "--tag", "unknown", status=1), "cannot be pulled", "Nothing was changed")
+        expect(engine("docker-1", "images", "-q", "nginx:1.25"), "the image lost its name")
+        engine("docker-1", "restart", "-t", "1", "web")
+        serves("version-1.25", ["docker-1"])
+    finally:
+        lab("run", "docker-1", "nft", "delete table inet noregistry")
 
 
 def story_two_at_once():
@@ -146,9 +150,30 @@ def story_interrupted_and_taken_back():
     expect(all(names(h) == ["web"] for h in HOSTS), [names(h) for h in HOSTS])
 
 
-def story_no_forwarding():
-    """where the socket may not be forwarded, the docker CLI of the host carries the bytes"""
-    config = WORK / "ssh-config"
-    config.write_text("Host *\n  PermitLocalCommand no\n" + open(path_of_lab("ssh/config")).read())
+def story_no_engine():
+    """an engine that does not answer is told in the host's own words"""
     container(hosts=['Machine("docker-1", socket: "/run/none.sock")'])
     said(apus("plan", status=1), "the engine of docker-1 does not answer at /run/none.sock")
+
+
+def story_no_forwarding():
+    """where the socket may not be forwarded, the docker CLI of the host carries the bytes"""
+    container(hosts=["docker-3"])
+    folder = path("docker-3", "dir")
+    config = folder + "/sshd_config"
+    before = open(config).read()
+    with open(config, "w") as file:
+        file.write("AllowStreamLocalForwarding no\n" + before)
+    hang_up_host()
+    try:
+        os.kill(int(lab("pid", "docker-3", "sshd")), signal.SIGHUP)
+        wait_for(1)
+        apus("deploy")
+        serves("version-1.25", ["docker-3"])
+        said(apus("deploy"), "No changes detected")
+    finally:
+        with open(config, "w") as file:
+            file.write(before)
+        os.kill(int(lab("pid", "docker-3", "sshd")), signal.SIGHUP)
+        wait_for(1)
+        hang_up_host()

@@ -53,7 +53,7 @@ let deployment = Deployment("shop") {{ Application(web, hosts: [{machines}]) }}
 
 
 def start(*words, **more):
-    return subprocess.Popen([APUS, *words, "--file", str(WORK / "shop")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    return subprocess.Popen([APUS, words[0], "--file", str(WORK / "shop"), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             stdin=subprocess.DEVNULL, env=environment(**more), start_new_session=True)
 
 

@@ -111,3 +111,46 @@ def story_apus_cluster():
         docker(door, "swarm", "join", "--advertise-addr", path(host, "address"), "--token", token, path("docker-1", "address") + ":2377")
     machines = [f'Machine("{h}", socket: "{d}")' for h, d in zip(HOSTS, doors)]
     journey(machines, lambda: json.loads(docker(doors[1], "service", "inspect", "web"))[0]["Spec"])
+
+
+def story_stack():
+    """a stack is deployed and waited for, left alone, rolled back with text and images, pruned and destroyed"""
+    swarm_of_docker()
+    text = (ROOT / "Examples/Stack/docker-compose.yml").read_text()
+
+    def write(text):
+        deployfile((ROOT / "Examples/Stack/Deployfile.swift").read_text())
+        deployfile(text, "docker-compose.yml")
+
+    write(text)
+    apus("deploy")
+    serves("version-1.25")
+    said(apus("deploy"), "No changes detected, update skipped.")
+    changed = text.replace("nginx:1.25", "nginx:1.26").split("  cache:")[0]
+    write(changed)
+    said(apus("plan", status=2), "nginx:1.26", "image: busybox")
+    apus("deploy")
+    serves("version-1.26")
+    expect("pages_cache" not in engine("docker-1", "service", "ls", "--format", "{{.Name}}"), "what left the file still runs")
+    apus("rollback")
+    serves("version-1.25")
+    expect("pages_cache" in engine("docker-1", "service", "ls", "--format", "{{.Name}}"), "what was there before is not there")
+    said(apus("rollback"), "already, taken back from 2")
+    write(text)
+    said(apus("deploy"), "No changes detected")
+    engine("docker-1", "service", "update", "--detach", "--env-add", "HAND=made", "pages_web")
+    said(apus("plan", status=2), "service pages_web", "changed by hand")
+    apus("deploy")
+    write(text.replace("nginx:1.25", "nginx:1.25\n    command: [\"sh\", \"-c\", \"exit 3\"]"))
+    said(apus("deploy", status=1), "pages_web", "non-zero exit (3)")
+    apus("deploy", status=1)
+    write(text.replace("nginx:1.25", "nginx:never-made"))
+    said(apus("deploy", status=1), "nginx:never-made cannot be pulled", "Nothing was changed")
+    write(text)
+    apus("deploy")
+    serves("version-1.25")
+    write("services:\n  web: [not, a, service\n")
+    apus("deploy", status=1)
+    serves("version-1.25")
+    apus("destroy", "pages", "--yes")
+    said(apus("destroy", "pages", "--yes"), "Nothing is left of it")

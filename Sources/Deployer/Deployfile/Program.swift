@@ -72,6 +72,7 @@ package struct Toolchain: Sendable {
     package var compiler: String?
     package var modules: String
     package var libraries: String
+    /// Of our words, not of the compiler: a program that is made needs none.
     package var identity: String
 
     /// Looks beside the binary (`lib/apus`), then in a build folder.
@@ -96,7 +97,7 @@ package struct Toolchain: Sendable {
             let known = try? manager.attributesOfItem(atPath: (path as NSString).resolvingSymlinksInPath)
             return "\(path) \(known?[.size] ?? 0) \((known?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0)"
         }
-        identity = [compiler ?? "none", libraries + "/libDeploy.so", modules + "/Deploy.swiftmodule"].map(stamp).joined(
+        identity = [libraries + "/libDeploy.so", modules + "/Deploy.swiftmodule"].map(stamp).joined(
             separator: "\n")
     }
 }

@@ -73,7 +73,7 @@ package struct Facts: Sendable, Equatable {
     package var secrets: [String: String] = [:]
     package var configs: [String: String] = [:]
     /// Configs that keep what stacks were.
-    package var records: [JSON] = []
+    package var records: [String: [StackRecord]] = [:]
     /// Requests that waited for one another; those sent together count once.
     package var roundTrips = 0
     package var requests = 0

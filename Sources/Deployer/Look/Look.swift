@@ -28,7 +28,7 @@ package struct Look: Sendable {
         for want in wants where asksRegistry(want) {
             let hosts = want.wished.hosts.filter { host in reached.contains { $0.host == host } }
             for host in want.wished.form == .container ? hosts[...] : hosts.prefix(1) {
-                asking[host, default: []].insert(want.image.description)
+                asking[host, default: []].formUnion(images(of: want))
             }
         }
         await withTaskGroup(of: (Machine, Sight).self) { group in
@@ -45,8 +45,15 @@ package struct Look: Sendable {
         return sights
     }
 
+    private func images(of want: Want) -> [String] {
+        let own = want.wished.image.isEmpty ? [] : [want.image.description]
+        guard want.wished.form == .stack else { return own }
+        let named = Compose.images(want.fileText ?? "", want.stackEnvironment).map(ImageName.init)
+        return own + named.filter { $0.digest == nil }.map(\.description)
+    }
+
     private func asksRegistry(_ want: Want) -> Bool {
-        guard want.wished.pull == .always, want.image.digest == nil, !want.wished.image.isEmpty else { return false }
+        guard want.wished.pull == .always, want.image.digest == nil || want.wished.form == .stack else { return false }
         if case .direct = want.wished.registry { return false }
         if case .tunnel = want.wished.registry { return false }
         return want.wished.form == .container || want.wished.form == .service || want.wished.form == .stack
@@ -78,13 +85,25 @@ package struct Look: Sendable {
         }
         questions.append {
             // No manager says 503: then there are none.
-            let names = mine.map(\.name)
+            let names = mine.filter { $0.wished.form != .stack }.map(\.name)
             let list = try? await engine.get(
                 "/services" + engine.query(["filters": engine.filters(["name": names])]), for: "list services")
-            let services = Dictionary(
-                (list?.array ?? []).compactMap { one in one.at(["Spec", "Name"])?.string.map { ($0, one) } },
-                uniquingKeysWith: { a, _ in a })
-            return { $0.services = services.filter { names.contains($0.key) } }
+            let services = Self.byName(list).filter { names.contains($0.key) }
+            return { $0.services.merge(services) { a, _ in a } }
+        }
+        for want in mine where want.wished.form == .stack {
+            questions.append {
+                let filter = engine.filters(["label": ["com.docker.stack.namespace=\(want.name)"]])
+                let services = Self.byName(
+                    try? await engine.get("/services" + engine.query(["filters": filter]), for: "list services"))
+                return { $0.services.merge(services) { a, _ in a } }
+            }
+            questions.append {
+                let filter = engine.filters(["label": ["\(StackRecord.label)=\(want.name)"]])
+                let list = try? await engine.get("/configs" + engine.query(["filters": filter]), for: "list configs")
+                let records = (list?.array ?? []).compactMap(StackRecord.init)
+                return { $0.records[want.name] = records }
+            }
         }
         for want in mine where want.wished.form == .container {
             questions.append {
@@ -140,6 +159,12 @@ package struct Look: Sendable {
             for try await finding in group { finding(&facts) }
         }
         return facts
+    }
+
+    private static func byName(_ list: JSON?) -> [String: JSON] {
+        Dictionary(
+            (list?.array ?? []).compactMap { one in one.at(["Spec", "Name"])?.string.map { ($0, one) } },
+            uniquingKeysWith: { a, _ in a })
     }
 
     private static func ids(_ list: JSON?, _ id: String, _ name: [String]) -> [String: String] {

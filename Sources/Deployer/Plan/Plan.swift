@@ -56,7 +56,7 @@ package enum Action: Sendable, Equatable {
     case rollbackContainer(to: MarkedContainer)
     case removeService(id: String, name: String)
     case removeContainers(names: [String])
-    case deployStack(record: JSON, spec: StackWish)
+    case deployStack(StackWish)
     case removeStack(name: String)
     case applyKubernetes(text: String)
     case deleteKubernetes(text: String)
@@ -76,6 +76,8 @@ package struct StackWish: Sendable, Equatable {
     package var text: String
     package var environment: [String: String]
     package var version: Int
+    /// The swarm keeps it already.
+    package var isRollback: Bool
 }
 
 extension Action {
@@ -100,7 +102,8 @@ extension Action {
         case .rollbackContainer(let to): "go back to version \(to.version) (\(to.image))"
         case .removeService: "remove the service"
         case .removeContainers(let names): "remove \(names.joined(separator: ", "))"
-        case .deployStack(_, let wish): "deploy the stack, version \(wish.version)"
+        case .deployStack(let wish):
+            "\(wish.isRollback ? "take the stack back to" : "deploy the stack,") version \(wish.version)"
         case .removeStack: "remove the stack"
         case .applyKubernetes: "apply the configuration"
         case .deleteKubernetes: "delete the configuration"

@@ -89,7 +89,7 @@ package struct Planner: Sendable {
         switch form {
         case .service:
             plan.append(ServicePlanner(planner: self, want: want, manager: manager, registry: registry).plan(seen))
-        case .stack: plan.append(StackPlanner(planner: self, want: want, manager: manager).plan())
+        case .stack: plan.append(StackPlanner(planner: self, want: want, manager: manager, registry: registry).plan())
         case .kubernetes, .container:
             plan.problems.append("\(want.name): Kubernetes configurations cannot be deployed yet")
         }

@@ -119,6 +119,7 @@ struct Runner: Sendable {
     private func act(_ action: Action, _ want: Want, _ remote: Remote) async throws -> String {
         let containers = ContainerRun(want: want, remote: remote, voice: voice)
         let services = ServiceRun(want: want, remote: remote, voice: voice, credentials: credentials)
+        let stacks = StackRun(want: want, remote: remote, voice: voice, credentials: credentials)
         switch action {
         case .pull(let image): return try await pull(image, want, remote)
         case .load(let image): return try await load(image, want, remote)
@@ -139,7 +140,9 @@ struct Runner: Sendable {
         case .removeService(let id, let name): return try await services.remove(id, name)
         case .backup: return try await PostgresRun(want: want, remote: remote).backup()
         case .restore(let file): return try await PostgresRun(want: want, remote: remote).restore(file)
-        case .deployStack, .removeStack, .applyKubernetes, .deleteKubernetes: throw Stop("not known here")
+        case .deployStack(let wish): return try await stacks.deploy(wish)
+        case .removeStack: return try await stacks.remove()
+        case .applyKubernetes, .deleteKubernetes: throw Stop("not known here")
         }
     }
 

@@ -79,12 +79,13 @@ struct ServiceRun {
     /// Waits until the swarm has done what it was told, and says why if it did not.
     ///
     /// - Parameter updates: tasks are replaced, so the swarm reports on an update.
-    private func converge(_ id: String, previousUpdate: String?, updates: Bool, isRollback: Bool = false) async throws {
+    func converge(_ id: String, previousUpdate: String?, updates: Bool, isRollback: Bool = false) async throws {
         let clock = ContinuousClock()
         let began = clock.now
         let end = began + .milliseconds(want.wished.patience.milliseconds)
         var steadySince: ContinuousClock.Instant?
         var last = ""
+        var known: Set<String>?
         while true {
             let service = try await engine.get(engine.path("services", id), for: "inspect service")
             let tasks =
@@ -126,8 +127,11 @@ struct ServiceRun {
             } else {
                 steadySince = nil
             }
-            let failed = tasks.filter { ["failed", "rejected"].contains($0.at(["Status", "State"])?.string) }
-            if !updates, previousUpdate == nil, failed.count >= max(3, wanted) {
+            // Without an update to report on, tasks that fail again and again say it.
+            let failed = Set(tasks.filter(Self.hasFailed).compactMap { $0["ID"]?.string })
+            let before = known ?? failed
+            known = before
+            if state == nil || state == "completed", failed.subtracting(before).count >= max(3, wanted) {
                 throw Stop(
                     "its tasks do not run: \(running)/\(wanted)\n\(failures(tasks))\nIt is left for a look; `apus destroy \(name)` removes it."
                 )
@@ -137,6 +141,10 @@ struct ServiceRun {
             }
             try await Task.sleep(for: .milliseconds(200))
         }
+    }
+
+    private static func hasFailed(_ task: JSON) -> Bool {
+        ["failed", "rejected"].contains(task.at(["Status", "State"])?.string)
     }
 
     /// Each reason once, with how often.
