@@ -11,7 +11,9 @@ let database = PostgresContainer(
     options: [
         .publish("5432:5432"), .volume("notes:/var/lib/postgresql/data"),
         .env("POSTGRES_PASSWORD", secret: .environment("POSTGRES_PASSWORD")),
-        .health(HealthCheck("pg_isready --username postgres", interval: .seconds(1))),
+        .health(
+            HealthCheck(
+                "pg_isready --host 127.0.0.1 --username postgres", interval: .seconds(1), startPeriod: .minutes(1))),
     ], postgres: Postgres(backups: "/var/tmp/apus-backups"))
 
 let django = DjangoContainer(name: "django", image: "project/django:1", options: [.publish("8080:80")] + environment)

@@ -71,6 +71,10 @@ extension Session {
         // Somebody may have been quicker.
         (sights, plan) = await look(planner)
         plan = await recover(plan, planner)
+        if Task.isCancelled {
+            await Task { await locks.release() }.value
+            throw CancellationError()
+        }
         plan.say(to: voice)
         guard plan.problems.isEmpty, !plan.tasks.isEmpty else {
             await locks.release()

@@ -137,7 +137,7 @@ struct Runner: Sendable {
             return try await services.create(spec, replacing: replacing, remotes: remotes)
         case .updateService(let id, let spec): return try await services.update(id, spec)
         case .rollbackService(let id): return try await services.rollback(id)
-        case .removeService(let id, let name): return try await services.remove(id, name)
+        case .removeService(let id, let name): return try await services.remove(id, name, remotes: remotes)
         case .backup: return try await PostgresRun(want: want, remote: remote).backup()
         case .restore(let file): return try await PostgresRun(want: want, remote: remote).restore(file)
         case .deployStack(let wish): return try await stacks.deploy(wish)

@@ -68,8 +68,19 @@ struct ServiceRun {
         return "the service runs as before"
     }
 
-    func remove(_ id: String, _ name: String) async throws -> String {
+    /// Returns when its containers are gone: whatever comes in its place may need their ports.
+    func remove(_ id: String, _ name: String, remotes: [Machine: Remote]) async throws -> String {
         try await engine.delete(engine.path("services", id), for: "remove service")
+        let end = ContinuousClock.now + .milliseconds(want.wished.patience.milliseconds)
+        for remote in want.wished.hosts.compactMap({ remotes[$0] }) {
+            let engine = remote.engine.deploying
+            let filter = engine.filters(["label": ["com.docker.swarm.service.name=\(name)"]])
+            // A host that cannot be asked holds up nobody.
+            while let left = try? await engine.get("/containers/json" + engine.query(["filters": filter]), for: "list containers").array, !left.isEmpty {
+                guard ContinuousClock.now < end else { throw Stop("the service is gone, but \(left.count) of its containers still run on \(remote.host)") }
+                try await Task.sleep(for: .milliseconds(100))
+            }
+        }
         return "\(name) is gone"
     }
 
