@@ -17,7 +17,9 @@ final class LogOrders: Sendable {
     /// - Returns: false where too many run already.
     func begin(_ number: UInt64, _ work: @escaping @Sendable () async -> Void) -> Bool {
         running.withLock { running in
-            guard running.count < Self.limit else { return false }
+            // The manager asks again for what broke off.
+            running[number]?.cancel()
+            guard running[number] != nil || running.count < Self.limit else { return false }
             running[number] = Task {
                 await work()
                 self.running.withLock { $0[number] = nil }

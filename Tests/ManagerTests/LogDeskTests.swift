@@ -49,7 +49,7 @@ struct LogDeskTests {
                 }
             }
             try await desk.collect(
-                wish, from: nodes,
+                wish, from: { [nodes] in nodes },
                 tell: { node, message in
                     if absent.contains(node) { return false }
                     if case .logs(let order) = message { writer.yield((order.number, node)) }
@@ -99,5 +99,33 @@ struct LogDeskTests {
             try await desk.take(Self.part(number, ["a"]), from: node)
         }
         #expect(reader.texts == ["a"])
+    }
+
+    @Test func `of a service that is followed asks again where it broke off, and says no word of it`() async throws {
+        let desk = LogDesk(patience: .seconds(1))
+        let reader = Reader()
+        let (orders, writer) = AsyncStream.makeStream(of: Dispatch.LogOrder.self)
+        let wish = Dispatch.LogWish(.service(.init(bits: 7)), follows: true, tail: 5)
+        let node = Cluster.ID<Cluster.Node>(bits: 1)
+        let following = Task {
+            try await desk.collect(
+                wish, from: { [node: "host1"] },
+                tell: { _, message in
+                    if case .logs(let order) = message { writer.yield(order) }
+                    return true
+                }, to: { batch in reader.batches.withLock { $0.append(batch) } })
+        }
+        var asked: [Dispatch.LogWish] = []
+        for await order in orders {
+            asked.append(order.wish)
+            if asked.count == 2 { break }
+            try? await desk.take(Self.part(order.number, ["a"], breaks: true), from: node)
+        }
+        following.cancel()
+        _ = await following.result
+        #expect(asked[0] == wish)
+        #expect(asked[1].tail == nil && !asked[1].since.isEmpty)
+        #expect(reader.texts == ["a"])
+        #expect(reader.trouble == nil)
     }
 }

@@ -1,8 +1,10 @@
 """What a node makes of a service: its container, option by option."""
 
+import base64
 import json
 import os
 import subprocess
+import tempfile
 import time
 
 from stories.kit import *
@@ -247,3 +249,55 @@ def story_events():
     expect(states[:3] and "running" in states and "preparing" in states, states)
     past = docker("docker-2", "events", "--since", began, "--until", ended, "--filter", "type=node", "--format", '{{index .Actor.Attributes "availability.new"}}').splitlines()
     expect([a for a in past if a not in ("", "<no value>")] == ["pause", "active"], past)
+
+
+GUARDED = """
+import base64, http.server, sys, urllib.request, urllib.error
+class Guard(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def answer(self):
+        if self.headers.get("Authorization") != "Basic " + base64.b64encode(b"captain:hunter2-registry").decode():
+            return self.reply(401, {"WWW-Authenticate": 'Basic realm="guarded"'}, b"{}")
+        asked = urllib.request.Request("http://" + sys.argv[1] + self.path, method=self.command)
+        for name in ("Accept", "Range"):
+            for value in self.headers.get_all(name) or []: asked.add_header(name, ", ".join(self.headers.get_all(name)))
+        try: given = urllib.request.urlopen(asked)
+        except urllib.error.HTTPError as refusal: given = refusal
+        self.reply(given.status, {k: v for k, v in given.headers.items() if k in ("Content-Type", "Docker-Content-Digest")}, given.read(), given.headers.get("Content-Length"))
+    def reply(self, status, headers, body, length=None):
+        self.send_response(status)
+        for name, value in headers.items(): self.send_header(name, value)
+        self.send_header("Content-Length", length or str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD": self.wfile.write(body)
+    do_GET = do_HEAD = answer
+    def log_message(self, *args): pass
+import os, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+http.server.ThreadingHTTPServer(("127.0.0.1", 5555), Guard).serve_forever()
+"""
+
+
+def story_registry_credentials():
+    """an image behind a password is pulled with the client's credentials, which are shown nowhere"""
+    registry = ".".join(path("docker-1", "address").split(".")[:3]) + ".1:5000"
+    guard = subprocess.Popen([str(ROOT / "lab" / "lab"), "run", "docker-1", "python3", "-c", GUARDED, registry], stdin=subprocess.PIPE)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            secret = base64.b64encode(b"captain:hunter2-registry").decode()
+            with open(folder + "/config.json", "w") as config:
+                json.dump({"auths": {"127.0.0.1:5555": {"auth": secret}}}, config)
+            create = ["service", "create", "--detach", "--constraint", "node.hostname==docker-1"]
+            image = "127.0.0.1:5555/nginx:1.26"
+            until("the registry asks for a password", lambda: "401" in lab("run", "docker-1", "sh", "-c", "busybox wget -S -O- http://127.0.0.1:5555/v2/ 2>&1 || true"), 10)
+            docker("docker-1", *create, "--name", "barred", "--no-resolve-image", image)
+            until("it cannot be had without", lambda: f"No such image: {image}" in error("barred"))
+            docker("docker-1", "service", "rm", "barred")
+            docker("docker-1", *create, "--name", "admitted", "--with-registry-auth", image, env={"DOCKER_CONFIG": folder})
+            until_replicas("docker-1", "admitted", 1)
+            host, made = container("admitted")
+            shown = json.dumps(made) + docker("docker-1", "service", "inspect", "admitted") + "".join(lab("logs", each, "apusd") for each in HOSTS)
+            expect("hunter2" not in shown and secret not in shown, "the credentials are shown")
+    finally:
+        guard.stdin.close()
+        guard.wait(10)

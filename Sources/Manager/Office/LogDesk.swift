@@ -18,10 +18,11 @@ final class LogDesk: Sendable {
         case began(NodeID)
         case ended(NodeID, trouble: String?)
         case patienceIsOver(NodeID)
+        case askAgain
     }
 
     private struct Collection: Sendable {
-        let asked: Set<NodeID>
+        var asked: Set<NodeID> = []
         let receive: Receive
         let news: AsyncStream<News>.Continuation
     }
@@ -34,65 +35,117 @@ final class LogDesk: Sendable {
     /// Collects until all nodes have said everything, or, following, until cancelled.
     ///
     /// - Parameters:
-    ///   - nodes: those that may have something, by their names.
+    ///   - nodes: those that may have something, by their names; asked again and again while a service is followed.
     ///   - tell: says something in a node's session; false where it has none.
     func collect(
-        _ wish: Dispatch.LogWish, from nodes: [NodeID: String],
+        _ wish: Dispatch.LogWish, from nodes: @escaping @Sendable () -> [NodeID: String],
         tell: @escaping @Sendable (NodeID, Dispatch.FromManager) -> Bool, to receive: @escaping Receive
     ) async throws {
         let number = numbers.wrappingAdd(1, ordering: .relaxed).newValue
         let (news, writer) = AsyncStream.makeStream(of: News.self)
         let gate = Gate()
-        let asked = Set(nodes.keys)
         collections.withLock {
             $0[number] = Collection(
-                asked: asked, receive: { batch in try await gate.pass { try await receive(batch) } }, news: writer)
+                receive: { batch in try await gate.pass { try await receive(batch) } }, news: writer)
         }
+        var asking = Asking(wish: wish, number: number, names: nodes())
         defer {
-            collections.withLock { $0[number] = nil }
+            let asked = collections.withLock { $0.removeValue(forKey: number)?.asked } ?? []
             for node in asked { _ = tell(node, .endLogs(number)) }
-        }
-
-        var troubles: [String] = []
-        var waiting: Set<NodeID> = []
-        for (node, name) in nodes.sorted(by: { $0.key < $1.key }) {
-            if tell(node, .logs(.init(number: number, wish: wish))) {
-                waiting.insert(node)
-            } else {
-                troubles.append("node \(name) is not available")
-            }
-        }
-        if wish.follows, !troubles.isEmpty {
-            // Whoever follows would never read the end.
-            try await gate.pass { [troubles] in try await receive(Self.incomplete(troubles)) }
-            troubles = []
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
-            for node in waiting {
-                group.addTask { [patience] in
-                    try await Task.sleep(for: patience)
-                    writer.yield(.patienceIsOver(node))
+            func ask() {
+                for (node, order) in asking.next() {
+                    collections.withLock { _ = $0[number]?.asked.insert(node) }
+                    guard tell(node, .logs(order)) else {
+                        asking.note(node, "is not available")
+                        continue
+                    }
+                    group.addTask { [patience] in
+                        try await Task.sleep(for: patience)
+                        writer.yield(.patienceIsOver(node))
+                    }
                 }
             }
-            var begun: Set<NodeID> = []
-            if waiting.isEmpty { return }
+            ask()
+            if asking.isEndless {
+                group.addTask {
+                    while true {
+                        try await Task.sleep(for: .seconds(1))
+                        writer.yield(.askAgain)
+                    }
+                }
+            }
+            if asking.isOver { return }
             for await event in news {
                 switch event {
-                case .began(let node): begun.insert(node)
-                case .ended(let node, let trouble):
-                    guard waiting.remove(node) != nil else { continue }
-                    if let trouble { troubles.append("node \(nodes[node] ?? "\(node)") \(trouble)") }
+                case .began(let node): asking.begun.insert(node)
+                case .ended(let node, let trouble): asking.note(node, trouble)
                 case .patienceIsOver(let node):
-                    guard !begun.contains(node), waiting.remove(node) != nil else { continue }
-                    troubles.append("node \(nodes[node] ?? "\(node)") does not answer")
+                    if !asking.begun.contains(node) { asking.note(node, "does not answer") }
+                case .askAgain:
+                    asking.names = nodes()
+                    ask()
                 }
-                if waiting.isEmpty { break }
+                if asking.isOver { break }
             }
             try Task.checkCancellation()
         }
-        if !troubles.isEmpty {
-            try await gate.pass { [troubles] in try await receive(Self.incomplete(troubles)) }
+        if !asking.troubles.isEmpty {
+            try await gate.pass { [troubles = asking.troubles] in try await receive(Self.incomplete(troubles)) }
+        }
+    }
+
+    /// Whom to ask, and who owes an answer.
+    private struct Asking {
+        let wish: Dispatch.LogWish
+        let number: UInt64
+        var names: [NodeID: String]
+        var begun: Set<NodeID> = []
+        var troubles: [String] = []
+        private var waiting: Set<NodeID> = []
+        /// When a node's part broke off: from there it is asked again.
+        private var lostAt: [NodeID: String] = [:]
+        private var hasAsked = false
+
+        init(wish: Dispatch.LogWish, number: UInt64, names: [NodeID: String]) {
+            self.wish = wish
+            self.number = number
+            self.names = names
+        }
+
+        /// A service that is followed has no end: tasks may start anywhere, and nodes come back.
+        var isEndless: Bool {
+            if case .service = wish.subject { return wish.follows }
+            return false
+        }
+        var isOver: Bool { hasAsked && waiting.isEmpty && !isEndless }
+
+        /// The nodes that are to be asked now, with what.
+        mutating func next() -> [(NodeID, Dispatch.LogOrder)] {
+            hasAsked = true
+            return names.keys.sorted().filter { !waiting.contains($0) }.map { node in
+                waiting.insert(node)
+                begun.remove(node)
+                var wish = wish
+                if let moment = lostAt[node] {
+                    wish.since = moment
+                    wish.tail = nil
+                }
+                return (node, .init(number: number, wish: wish))
+            }
+        }
+
+        /// A node's part is over, whole or not.
+        mutating func note(_ node: NodeID, _ trouble: String?) {
+            guard waiting.remove(node) != nil else { return }
+            if isEndless {
+                // Whoever follows would take a word of trouble for the end; the node is asked again.
+                if begun.contains(node) { lostAt[node] = "\(Cluster.Timestamp.now().nanoseconds / 1_000_000_000)" }
+            } else if let trouble {
+                troubles.append("node \(names[node] ?? "\(node)") \(trouble)")
+            }
         }
     }
 
@@ -110,8 +163,9 @@ final class LogDesk: Sendable {
                     collection = collections.withLock { $0[number] }
                     collection?.news.yield(.began(node))
                 }
-                guard let collection, collection.asked.contains(node), collections.withLock({ $0[number] }) != nil
-                else { throw ControlError.failedPrecondition("nobody asks for these logs") }
+                guard let collection, collections.withLock({ $0[number]?.asked.contains(node) }) == true else {
+                    throw ControlError.failedPrecondition("nobody asks for these logs")
+                }
                 if let trouble = batch.trouble { missing.append(trouble) }
                 if !batch.lines.isEmpty { try await collection.receive(batch) }
             }

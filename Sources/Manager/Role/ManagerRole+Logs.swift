@@ -39,20 +39,22 @@ extension ManagerRole {
     private func collect(
         _ wish: Dispatch.LogWish, to receive: @escaping @Sendable (Dispatch.LogBatch) async throws -> Void
     ) async throws {
-        let store = state.snapshot
-        let tasks: [Cluster.Task] =
-            switch wish.subject {
-            case .service(let id): store.tasks(of: id)
-            case .task(let id): store.task(id).map { [$0] } ?? []
+        let nodes: @Sendable () -> [Cluster.ID<Cluster.Node>: String] = { [state] in
+            let store = state.snapshot
+            let tasks: [Cluster.Task] =
+                switch wish.subject {
+                case .service(let id): store.tasks(of: id)
+                case .task(let id): store.task(id).map { [$0] } ?? []
+                }
+            var nodes = Set(tasks.compactMap(\.node))
+            // A task that starts later may start anywhere.
+            if wish.follows, case .service = wish.subject {
+                nodes.formUnion(store.nodes.filter { $0.status.state == .ready }.map(\.id))
             }
-        var nodes = Set(tasks.compactMap(\.node))
-        // A task that starts later may start anywhere.
-        if wish.follows, case .service = wish.subject {
-            nodes.formUnion(store.nodes.filter { $0.status.state == .ready }.map(\.id))
+            return Dictionary(
+                uniqueKeysWithValues: nodes.map { ($0, store.node($0)?.description?.hostname ?? "\($0)") })
         }
-        let names = Dictionary(
-            uniqueKeysWithValues: nodes.map { ($0, store.node($0)?.description?.hostname ?? "\($0)") })
         try await logDesk.collect(
-            wish, from: names, tell: { [office] node, message in office.tell(node, message) }, to: receive)
+            wish, from: nodes, tell: { [office] node, message in office.tell(node, message) }, to: receive)
     }
 }
