@@ -31,8 +31,8 @@ let roles = [
         "Manager", core: ["Orchestration", "Raft", "ClusterStore", "ClusterModel", "EngineAPI"],
         uses: ["NodeLink", .crypto, .sqlite, .logging]),
     room(
-        "Agent", core: ["Orchestration", "ClusterModel", "EngineAPI"],
-        uses: ["EngineClient", .logging]),
+        "Agent", core: ["Orchestration", "NetworkPlan", "ClusterModel", "EngineAPI"],
+        uses: ["EngineClient", "NetworkPlane", .logging]),
     room(
         "EngineServer", core: ["ClusterStore", "ClusterModel", "EngineAPI"],
         uses: [.nio, .nioCore, .http1, .logging]),

@@ -60,9 +60,11 @@ extension Worker {
                 try await images.provide(image, registryAuth: assignment.registryAuth)
             }
             let here = try await describeForContainers()
+            let places = try await networks.places(for: assignment)
             let known = state.withLock { $0.dependencies }
             let files = try memory.write(try TaskFiles.make(assignment, known: known, on: here), of: task)
-            let document = try ContainerDocument.make(assignment, on: here, files: files)
+            let document = places.joined(
+                by: try ContainerDocument.make(assignment, on: here, files: files), of: assignment)
             for volume in try ContainerDocument.volumes(assignment, on: here) {
                 try await engine.createVolume(volume)
             }
@@ -70,7 +72,9 @@ extension Worker {
                 // A container is created whole or not at all: from here on it is too late to give up.
                 do {
                     try preparations.check(task)
-                    return .success(try await create(assignment, document))
+                    let container = try await create(assignment, document)
+                    try await connect(container, to: places)
+                    return .success(container)
                 } catch {
                     return .failure(error)
                 }
@@ -94,6 +98,18 @@ extension Worker {
             hostname: node?.hostname ?? "",
             platform: .init(os: node?.os ?? "linux", architecture: node?.architecture ?? ""),
             engine: try await engine.apiVersion())
+    }
+
+    /// All networks, or no container.
+    private func connect(_ container: String, to places: ContainerNetworks) async throws {
+        for (network, body) in places.connections(of: container) {
+            do { try await engine.networks.connect(network, body) } catch let error as EngineError {
+                // An attempt whose answer was lost may have done it.
+                if error.isAlreadyConnected { continue }
+                try? await engine.containers.remove(container, force: true)
+                throw error
+            }
+        }
     }
 
     private func create(_ assignment: Dispatch.Assignment, _ document: JSON) async throws -> String {

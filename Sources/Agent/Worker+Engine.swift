@@ -21,6 +21,7 @@ extension Worker {
                 await inbox.send(.containersFound(try await listContainers()))
                 if !wasUp { log.notice("the engine answers again") }
                 wasUp = true
+                networks.compare()
                 backoff.reset()
                 for try await event in events { await hear(event) }
                 log.debug("the engine ended its stream of events")

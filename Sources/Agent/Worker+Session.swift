@@ -100,7 +100,7 @@ extension Worker {
             case .cluster(let period, let role, let managers):
                 session.period.withLock { $0 = period }
                 learn(role, managers)
-            case .network: break
+            case .network(let news): networks.hear(news)
             case .dependencies(let news): learn(news)
             case .assignAll(let assignments): await inbox.send(.assignAll(assignments))
             case .assign(let assignments, let remove): await inbox.send(.assign(assignments, remove: remove))

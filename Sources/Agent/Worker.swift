@@ -19,6 +19,7 @@ package final class Worker: Sendable {
     /// Creating and starting: more at once than this would not be done sooner, and the first container would come last.
     let heavyCalls = Turnstile(max(4, 2 * ProcessInfo.processInfo.activeProcessorCount))
     let preparations = Preparations()
+    let networks: NetworkKeeper
     let inbox = Inbox<WorkerMachine.Input>(limit: 256)
     let outbox = Outbox()
     let state: Mutex<State>
@@ -47,6 +48,7 @@ package final class Worker: Sendable {
         self.engine = engine
         self.dialer = dialer
         self.log = log
+        networks = NetworkKeeper(node: node, engine: engine, log: log)
         images = ImageSource(engine: engine, log: log)
         state = Mutex(State(managers: managers))
         (events, tell) = AsyncStream.makeStream()
@@ -62,8 +64,14 @@ package final class Worker: Sendable {
             group.addTask { await self.decide() }
             group.addTask { await self.watchEngine() }
             group.addTask { await self.keepSession() }
+            group.addTask { await self.networks.run() }
         }
         try Task.checkCancellation()
+    }
+
+    /// Takes the swarm's networks off a node that has left it. Its containers are gone by then.
+    package static func forgetNetworks(engine: EngineClient, log: Logger) async {
+        await NetworkKeeper.forget(engine: engine, log: log)
     }
 
     /// Takes all that waits, steps it, and lets the effects run beside each other: one task never has two under way.

@@ -16,6 +16,8 @@ package struct EngineError: Error, Sendable, Equatable, CustomStringConvertible 
     package var description: String { message }
     package var isNotFound: Bool { status == 404 }
     package var isConflict: Bool { status == 409 }
+    /// A container that is on the network already.
+    package var isAlreadyConnected: Bool { status == 403 && message.contains("already exists in network") }
 }
 
 /// The engine could not be reached, or the connection broke before it answered.

@@ -303,6 +303,7 @@ extension NodeLife: SwarmLife {
         await stop(handingOver: true)
         phase = .pending(nil)
         await removeContainers(of: node)
+        if node != nil { await Worker.forgetNetworks(engine: engine, log: log) }
         do {
             try files.removeSwarm()
         } catch {

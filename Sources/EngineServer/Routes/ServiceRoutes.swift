@@ -69,7 +69,7 @@ extension Router {
     // MARK: Reading what was asked for
 
     private func serviceSpec(_ call: Call) throws -> Cluster.ServiceSpec {
-        try carried(Cluster.ServiceSpec(parsing: ServiceDocument.filled(try call.document())))
+        try Cluster.ServiceSpec(parsing: ServiceDocument.filled(try call.document()))
     }
 
     /// A service may come without a name; then it is given one, as dockerd does.
@@ -78,24 +78,7 @@ extension Router {
         if case .object = document, document["Name"] == nil || document["Name"] == "" {
             document["Name"] = .string(ServiceNames.random())
         }
-        return try carried(Cluster.ServiceSpec(parsing: document))
-    }
-
-    /// Nodes carry no traffic between them yet: a service that counts on it is refused.
-    private func carried(_ spec: Cluster.ServiceSpec) throws -> Cluster.ServiceSpec {
-        if let port = spec.ports.first(where: { $0.mode == .ingress }) {
-            throw ControlError.unimplemented(
-                """
-                publishing a port through the ingress network is not supported yet: \
-                publish it on the nodes that run the tasks, with --publish mode=host,target=\(port.target)\
-                \(port.published > 0 ? ",published=\(port.published)" : "")
-                """)
-        }
-        guard spec.networks.isEmpty else {
-            throw ControlError.unimplemented(
-                "networks of services are not supported yet: publish ports in mode=host")
-        }
-        return spec
+        return try Cluster.ServiceSpec(parsing: document)
     }
 
     /// Credentials as the client sent them; nil for none. `{}` in base64 is what a CLI without a login sends.

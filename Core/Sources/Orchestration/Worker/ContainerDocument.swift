@@ -46,6 +46,7 @@ public enum ContainerDocument {
     /// Why this node cannot run the task; it stands in the task's `Err`.
     public struct Unfit: Error, Sendable, Equatable, CustomStringConvertible {
         public var description: String
+        public init(description: String) { self.description = description }
     }
 
     /// A file of the node that the container finds at `target`, to read only.
