@@ -68,7 +68,9 @@ final class NetworkKeeper: Sendable {
             try Task.checkCancellation()
             let found = try state.withLock { state in
                 try assignment.attachments.map { attachment -> ContainerNetworks.Place? in
-                    if let reason = state.refusals[attachment.network] { throw ContainerDocument.Unfit(description: reason) }
+                    if let reason = state.refusals[attachment.network] {
+                        throw ContainerDocument.Unfit(description: reason)
+                    }
                     guard let name = state.ready[attachment.network],
                         let own = state.picture.networks[attachment.network]?.gateways.first(where: { $0.node == node })
                     else { return nil }
@@ -143,7 +145,9 @@ final class NetworkKeeper: Sendable {
                     report = try await plane.apply(difference, then: aftermath, wanted: planner!.items)
                 }
                 let refusals = planner!.refusals
-                state.withLock { $0.refusals = Dictionary(uniqueKeysWithValues: refusals.map { ($0.key.retyped(), $0.value) }) }
+                state.withLock {
+                    $0.refusals = Dictionary(uniqueKeysWithValues: refusals.map { ($0.key.retyped(), $0.value) })
+                }
                 if let report { say(report, wasAskedFor: !isCompareDue) }
             } catch {
                 if Task.isCancelled { break }
@@ -167,7 +171,9 @@ final class NetworkKeeper: Sendable {
                     "first": "\(report.difference.steps.first.map { "\($0)" } ?? report.repairs.first ?? "")",
                 ])
         }
-        for failure in report.failures { log.warning("a part of the network is missing", metadata: ["reason": "\(failure)"]) }
+        for failure in report.failures {
+            log.warning("a part of the network is missing", metadata: ["reason": "\(failure)"])
+        }
     }
 
     // MARK: The engine's part
@@ -230,14 +236,17 @@ final class NetworkKeeper: Sendable {
         let config = carrier["IPAM"]?["Config"]?.array?.first
         let wish = wanted["IPAM"]?["Config"]?.array?.first
         return config?["Subnet"] == wish?["Subnet"] && config?["Gateway"] == wish?["Gateway"]
-            && carrier["Options"]?["com.docker.network.bridge.name"] == wanted["Options"]?["com.docker.network.bridge.name"]
+            && carrier["Options"]?["com.docker.network.bridge.name"]
+                == wanted["Options"]?["com.docker.network.bridge.name"]
     }
 
     /// Nothing of the swarm's networks is left on this node. For one that has left the swarm, when its containers are gone.
     static func forget(engine: EngineClient, log: Logger) async {
         do {
             let report = try await KernelPlane().remove()
-            for failure in report.failures { log.warning("a part of the network is left behind", metadata: ["reason": "\(failure)"]) }
+            for failure in report.failures {
+                log.warning("a part of the network is left behind", metadata: ["reason": "\(failure)"])
+            }
             for carrier in try await engine.networks.list(labels: [carrierLabel]) {
                 try await engine.networks.remove(carrier["Id"]?.string ?? "")
             }

@@ -89,7 +89,9 @@ struct NetworkTranslator {
 
     /// The body with which the engine makes the bridge of a network; nil where this node has no gateway on it.
     func carrier(of network: Cluster.Network, _ overlay: OverlayNetwork) -> JSON? {
-        guard let gateway = overlay.gateways[node]?.first, let subnet = network.subnets.first?.subnet else { return nil }
+        guard let gateway = overlay.gateways[node]?.first, let subnet = network.subnets.first?.subnet else {
+            return nil
+        }
         let mtu = network.spec.mtu ?? 1_450
         return [
             "Name": .string(network.spec.name), "Driver": "bridge", "CheckDuplicate": true,
@@ -105,7 +107,9 @@ struct NetworkTranslator {
         ]
     }
 
-    private static func endpoint(of task: Cluster.ID<Cluster.Task>, on network: Cluster.ID<Cluster.Network>) -> Endpoint.ID {
+    private static func endpoint(of task: Cluster.ID<Cluster.Task>, on network: Cluster.ID<Cluster.Network>)
+        -> Endpoint.ID
+    {
         .init(bits: task.bits ^ network.bits)
     }
 }

@@ -148,6 +148,8 @@ extension Worker {
                     do { return .success(try await engine.containers.start(id)) } catch { return .failure(error) }
                 }
                 try started.get()
+                // The container's port on the bridge is new.
+                networks.compare()
             }
         } catch let error as EngineError {
             return error.isNotFound ? .removed(task) : .startFailed(task, error.message)

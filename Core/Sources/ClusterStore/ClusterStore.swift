@@ -22,6 +22,7 @@ public struct ClusterStore: Sendable {
     private var servicesByName: TreeDictionary<String, Cluster.ID<Cluster.Service>> = [:]
     private var tasksByService = Index<Cluster.Service, Cluster.Task>()
     private var tasksByNode = Index<Cluster.Node, Cluster.Task>()
+    private var tasksByNetwork = Index<Cluster.Network, Cluster.Task>()
 
     public init() {}
 
@@ -91,6 +92,11 @@ extension ClusterStore {
     public func tasks(on node: Cluster.ID<Cluster.Node>) -> [Cluster.Task] {
         tasksByNode[node].compactMap { taskTable[$0] }
     }
+
+    /// With those that have ended there.
+    public func tasks(onNetwork network: Cluster.ID<Cluster.Network>) -> [Cluster.Task] {
+        tasksByNetwork[network].compactMap { taskTable[$0] }
+    }
 }
 
 // MARK: - Changing
@@ -146,12 +152,17 @@ extension ClusterStore {
                 if let node = old?.node { tasksByNode.remove(task.id, under: node) }
                 if let node = task.node { tasksByNode.insert(task.id, under: node) }
             }
+            if old?.attachments ?? [] != task.attachments {
+                for attachment in old?.attachments ?? [] { tasksByNetwork.remove(task.id, under: attachment.network) }
+                for attachment in task.attachments { tasksByNetwork.insert(task.id, under: attachment.network) }
+            }
             return [.task(old: old, new: task)]
 
         case .removeTask(let id):
             guard let old = taskTable.remove(id) else { return [] }
             tasksByService.remove(id, under: old.service)
             if let node = old.node { tasksByNode.remove(id, under: node) }
+            for attachment in old.attachments { tasksByNetwork.remove(id, under: attachment.network) }
             if serviceTable[old.service] == nil, tasksByService[old.service].isEmpty {
                 revisionTable[old.service] = nil
             }

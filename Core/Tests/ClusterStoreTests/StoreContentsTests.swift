@@ -82,7 +82,7 @@ struct StoreContentsTests {
             "dependencyTable", "dependenciesByName",
             "servicesByName",
             "tasksByService",
-            "tasksByNode",
+            "tasksByNode", "tasksByNetwork",
         ]
         let stored = Mirror(reflecting: ClusterStore()).children.compactMap(\.label)
         #expect(Set(stored) == known, "write the new table in StoreContents.swift, test it above, then name it here")

@@ -149,6 +149,19 @@ struct NetworkTests {
         #expect(Set(cluster.running("two").map(\.id)) == tasks, "publishing one more port restarts nothing")
     }
 
+    @Test func `bring a service's first port to new tasks, and keep the tasks when the last is gone`() throws {
+        var cluster = try Self.cluster()
+        try cluster.create("web", "{}")
+        let bare = Set(cluster.running().map(\.id))
+        try cluster.update("web", Self.published)
+        cluster.pass(seconds: 30)
+        let published = Set(cluster.running().map(\.id))
+        #expect(!bare.isEmpty && published.isDisjoint(with: bare))
+        try cluster.update("web", "{}")
+        cluster.pass(seconds: 30)
+        #expect(Set(cluster.running().map(\.id)) == published)
+    }
+
     @Test func `are not removed while somebody is on them`() throws {
         var cluster = try Self.cluster()
         let network = try cluster.createNetwork("app")

@@ -115,8 +115,7 @@ extension Cluster.ServiceSpec {
         containers["Placement"] = nil
         let ports = (document["EndpointSpec"]?["Ports"]?.array ?? []).filter { $0["PublishMode"]?.string == "host" }
         let networks = containers["Networks"] == nil ? document["Networks"] ?? .null : .null
-        let publishes = document["EndpointSpec"]?["Ports"]?.array?.count ?? 0 > ports.count
-        return containers.text + JSON.array(ports).text + networks.text + (publishes ? "ingress" : "")
+        return containers.text + JSON.array(ports).text + networks.text
     }
 
     private static func check(name: String) throws(ControlError) {

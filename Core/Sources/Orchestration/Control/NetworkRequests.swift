@@ -50,8 +50,7 @@ enum NetworkRequests {
             }
             throw .failedPrecondition("network \(id) is in use by service \(service.id)")
         }
-        for task in draft.store.tasks
-        where !task.status.state.isTerminal && task.attachments.contains(where: { $0.network == id }) {
+        for task in draft.store.tasks(onNetwork: id) where !task.status.state.isTerminal {
             throw .failedPrecondition("network \(id) is in use by task \(task.id)")
         }
         for var node in draft.store.nodes where node.attachments.contains(where: { $0.network == id }) {

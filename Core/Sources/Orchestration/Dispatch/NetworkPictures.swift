@@ -128,11 +128,10 @@ struct NetworkPictures: Sendable {
         var facts = networks.sorted().compactMap { fact($0, in: store) }
         for service in store.services where !Self.networks(of: service.id, in: store).isDisjoint(with: networks) {
             if let fact = fact(service.id, in: store) { facts.append(fact) }
-            facts += store.tasks(of: service.id).compactMap { task in
-                task.attachments.contains { networks.contains($0.network) } ? fact(task.id, in: store) : nil
-            }
         }
-        return facts
+        // Also of services that are not there any more: their tasks still have their addresses.
+        let tasks = Set(networks.flatMap { store.tasks(onNetwork: $0).map(\.id) })
+        return facts + tasks.sorted().compactMap { fact($0, in: store) }
     }
 
     private static func fact(_ id: NetworkID, in store: ClusterStore) -> Fact? {

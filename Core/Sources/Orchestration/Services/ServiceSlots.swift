@@ -26,6 +26,8 @@ struct ServiceSlots {
     let revision: Cluster.Revision
     let slots: [Slot: [Cluster.Task]]
     private let store: ClusterStore
+    /// The network on which the service's tasks must be for the ports that it publishes on every node.
+    private let ingress: Cluster.ID<Cluster.Network>?
     private let templates: [Cluster.Revision.Number: Cluster.Revision.Number]
 
     init?(_ id: Cluster.ID<Cluster.Service>, in store: ClusterStore) {
@@ -33,6 +35,7 @@ struct ServiceSlots {
         self.store = store
         self.service = service
         self.revision = revision
+        ingress = revision.spec.ports.contains { $0.mode == .ingress } ? store.ingress?.id : nil
         templates = Dictionary(
             store.revisions(of: id).map { ($0.number, $0.template) }, uniquingKeysWith: { $1 })
         slots = Dictionary(grouping: store.tasks(of: id), by: Slot.init(of:))
@@ -55,6 +58,8 @@ struct ServiceSlots {
         if task.revision == revision.number { return true }
         guard templates[task.revision] == revision.template else { return false }
         guard let node = task.node.flatMap(store.node) else { return true }
+        // A port more or less concerns a task only if it is not on the network that brings published ports.
+        if let ingress, !task.attachments.contains(where: { $0.network == ingress }) { return false }
         return spec.constraints.allSatisfy { $0.matches(node) }
     }
 
