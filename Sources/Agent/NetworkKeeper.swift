@@ -109,6 +109,7 @@ final class NetworkKeeper: Sendable {
         var plane: KernelPlane?
         var planner: Planner?
         var kernel = KernelOffers()
+        var names: NameServer?
         /// Something of ours may be there, from now or from an earlier life.
         var isCarrying = true
         for await _ in bell {
@@ -136,17 +137,25 @@ final class NetworkKeeper: Sendable {
                     continue
                 }
                 isCarrying = true
+                if names == nil {
+                    let server = NameServer(names: NameTable(view), resolverFile: "/etc/resolv.conf", log: log)
+                    try await server.start(port: Int(view.node.resolverPort))
+                    names = server
+                }
                 if planner == nil || news == nil || isCompareDue {
                     _ = try await carryNetworks(picture, view.networks, kernel)
                     planner = Planner(view)
+                    names?.apply([.view(view)])
                     report = try await plane.reconcile(planner!.items)
                 } else if let news, !news.isEmpty {
-                    let (difference, aftermath) = planner!.apply(translator.changes(news, picture))
+                    let changes = translator.changes(news, picture)
+                    names?.apply(changes)
+                    let (difference, aftermath) = planner!.apply(changes)
                     report = try await plane.apply(difference, then: aftermath, wanted: planner!.items)
                 }
                 let refusals = planner!.refusals
                 state.withLock {
-                    $0.refusals = Dictionary(uniqueKeysWithValues: refusals.map { ($0.key.retyped(), $0.value) })
+                    $0.refusals = refusals
                 }
                 if let report { say(report, wasAskedFor: !isCompareDue) }
             } catch {
@@ -160,6 +169,7 @@ final class NetworkKeeper: Sendable {
             }
             wakeAll()
         }
+        await names?.stop()
     }
 
     private func say(_ report: Report, wasAskedFor: Bool) {
@@ -192,7 +202,7 @@ final class NetworkKeeper: Sendable {
             present[id, default: []].append(carrier)
         }
         for overlay in overlays {
-            guard let network = picture.networks[overlay.id.retyped()]?.network,
+            guard let network = picture.networks[overlay.id]?.network,
                 let document = NetworkTranslator(node: node, kernel: kernel).carrier(of: network, overlay)
             else { continue }
             var isThere = false

@@ -34,7 +34,7 @@ struct NetworkTranslator {
                 case .service(let id): changes.append(.serviceRemoved(id))
                 case .endpoint(let task):
                     for network in picture.networks.keys.sorted() {
-                        changes.append(.endpointRemoved(Self.endpoint(of: task, on: network)))
+                        changes.append(.endpointRemoved(.init(task: task, network: network)))
                     }
                 }
             }
@@ -54,7 +54,7 @@ struct NetworkTranslator {
     private func network(_ fact: Dispatch.NetworkOnNode) -> OverlayNetwork {
         let network = fact.network
         return OverlayNetwork(
-            id: network.id.retyped(), name: network.spec.name, vni: UInt32(network.vni ?? 0),
+            id: network.id, name: network.spec.name, vni: UInt32(network.vni ?? 0),
             subnets: network.subnets.map(\.subnet),
             gateways: Dictionary(fact.gateways.map { ($0.node, [$0.address]) }, uniquingKeysWith: { $1 }),
             mtu: network.spec.mtu, isIngress: network.spec.isIngress, isInternal: network.spec.isInternal,
@@ -64,8 +64,8 @@ struct NetworkTranslator {
     private func endpoints(_ fact: Dispatch.TaskOnNetwork, _ picture: NetworkPicture) -> [Endpoint] {
         fact.attachments.map { attachment in
             Endpoint(
-                id: Self.endpoint(of: fact.task, on: attachment.network), network: attachment.network.retyped(),
-                node: fact.node, addresses: [attachment.address], task: fact.task, service: fact.service,
+                task: fact.task, network: attachment.network, node: fact.node, addresses: [attachment.address],
+                service: fact.service,
                 slot: fact.slot > 0 ? fact.slot : nil, state: fact.isServing ? .serving : .starting)
         }
     }
@@ -73,10 +73,10 @@ struct NetworkTranslator {
     private func service(_ fact: Dispatch.ServiceOnNetwork) -> NetworkedService {
         var service = NetworkedService(id: fact.id, name: fact.name)
         for address in fact.endpoint.virtualIPs {
-            service.virtualIPs[address.network.retyped(), default: []].append(address.address)
+            service.virtualIPs[address.network, default: []].append(address.address)
         }
         for reference in fact.networks where !reference.aliases.isEmpty {
-            guard let network = Cluster.ID<OverlayNetwork>(reference.target) else { continue }
+            guard let network = Cluster.ID<Cluster.Network>(reference.target) else { continue }
             service.aliases[network, default: []] += reference.aliases
         }
         service.ports = fact.endpoint.ports.filter { $0.mode == .ingress && $0.published > 0 }.map { port in
@@ -106,15 +106,4 @@ struct NetworkTranslator {
             "Labels": [NetworkKeeper.carrierLabel: .string("\(network.id)")],
         ]
     }
-
-    private static func endpoint(of task: Cluster.ID<Cluster.Task>, on network: Cluster.ID<Cluster.Network>)
-        -> Endpoint.ID
-    {
-        .init(bits: task.bits ^ network.bits)
-    }
-}
-
-extension Cluster.ID {
-    /// The same object as another room calls it.
-    func retyped<Other>() -> Cluster.ID<Other> { .init(bits: bits) }
 }

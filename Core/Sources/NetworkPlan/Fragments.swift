@@ -148,10 +148,6 @@ struct Fragments {
         // Published connections go through the other node's routing, not past it: there they are remembered.
         if network.isIngress, node.kernel.connectionMarks, let gateways = network.gateways[peer.id] {
             for address in endpoint.addresses {
-                // The other node, calling a port here, would get its own address back from outside, and drop it.
-                if peer.address.family == address.family {
-                    items.append(.element(Element("itself\(address.family.digit)", "\(peer.address) . \(address)")))
-                }
                 guard let gateway = gateways.first(where: { $0.family == address.family }) else { continue }
                 let alone = IPSubnet(address, prefix: address.family.bits)!
                 items.append(.route(Route(table: Route.main, to: alone, via: gateway, device: network.bridge)))
