@@ -94,25 +94,6 @@ def lab_gateway():
     return os.environ["APUS_LAB_NET"] + ".1"
 
 
-def story_apus_cluster():
-    """the same words on an Apus cluster"""
-    for host in HOSTS:
-        engine(host, "swarm", "leave", "--force", check=False)
-    doors = [path(h, "apus") for h in HOSTS]
-
-    def docker(door, *words):
-        done = subprocess.run(["docker", "-H", "unix://" + door, *words], capture_output=True, text=True, timeout=60)
-        expect(done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}")
-        return done.stdout.strip()
-
-    docker(doors[0], "swarm", "init", "--advertise-addr", path("docker-1", "address"))
-    token = docker(doors[0], "swarm", "join-token", "-q", "manager")
-    for host, door in list(zip(HOSTS, doors))[1:]:
-        docker(door, "swarm", "join", "--advertise-addr", path(host, "address"), "--token", token, path("docker-1", "address") + ":2377")
-    machines = [f'Machine("{h}", socket: "{d}")' for h, d in zip(HOSTS, doors)]
-    journey(machines, lambda: json.loads(docker(doors[1], "service", "inspect", "web"))[0]["Spec"])
-
-
 def story_stack():
     """a stack is deployed and waited for, left alone, rolled back with text and images, pruned and destroyed"""
     swarm_of_docker()
@@ -154,3 +135,24 @@ def story_stack():
     serves("version-1.25")
     apus("destroy", "pages", "--yes")
     said(apus("destroy", "pages", "--yes"), "Nothing is left of it")
+
+
+def story_apus_cluster():
+    """the same words on an Apus cluster"""
+    for host in HOSTS:
+        engine(host, "swarm", "leave", "--force", check=False)
+    doors = [path(h, "apus") for h in HOSTS]
+
+    def docker(door, *words):
+        done = subprocess.run(["docker", "-H", "unix://" + door, *words], capture_output=True, text=True, timeout=60)
+        expect(done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}")
+        return done.stdout.strip()
+
+    docker(doors[0], "swarm", "init", "--advertise-addr", path("docker-1", "address"))
+    token = docker(doors[0], "swarm", "join-token", "-q", "manager")
+    for host, door in list(zip(HOSTS, doors))[1:]:
+        docker(door, "swarm", "join", "--advertise-addr", path(host, "address"), "--token", token, path("docker-1", "address") + ":2377")
+    machines = [f'Machine("{h}", socket: "{d}")' for h, d in zip(HOSTS, doors)]
+    journey(machines, lambda: json.loads(docker(doors[1], "service", "inspect", "web"))[0]["Spec"])
+    for door in reversed(doors):
+        docker(door, "swarm", "leave", "--force")

@@ -75,9 +75,12 @@ struct ServiceRun {
         for remote in want.wished.hosts.compactMap({ remotes[$0] }) {
             let engine = remote.engine.deploying
             let filter = engine.filters(["label": ["com.docker.swarm.service.name=\(name)"]])
+            let uri = "/containers/json" + engine.query(["filters": filter])
             // A host that cannot be asked holds up nobody.
-            while let left = try? await engine.get("/containers/json" + engine.query(["filters": filter]), for: "list containers").array, !left.isEmpty {
-                guard ContinuousClock.now < end else { throw Stop("the service is gone, but \(left.count) of its containers still run on \(remote.host)") }
+            while let left = try? await engine.get(uri, for: "list containers").array, !left.isEmpty {
+                guard ContinuousClock.now < end else {
+                    throw Stop("the service is gone, but \(left.count) of its containers still run on \(remote.host)")
+                }
                 try await Task.sleep(for: .milliseconds(100))
             }
         }
