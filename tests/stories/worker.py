@@ -76,11 +76,13 @@ def story_stop_and_grace():
     until_replicas("docker-1", "polite", 1)
     until_replicas("docker-1", "deaf", 1)
     places = {name: container(name) for name in ("polite", "deaf")}
+    began = int(time.time())
     docker("docker-1", "service", "scale", "--detach", "polite=0", "deaf=0")
-    for name, code in (("polite", 0), ("deaf", 137)):
+    for name, code in (("polite", "0"), ("deaf", "137")):
         host, made = places[name]
-        until(f"{name} has ended with {code}", lambda: json.loads(docker(host, "inspect", made["Id"]))[0]["State"]["Status"] == "exited"
-              and json.loads(docker(host, "inspect", made["Id"]))[0]["State"]["ExitCode"] == code, 20)
+        # Its container goes with it: the engine's own word of its end is what stays.
+        until(f"{name} has ended with {code}", lambda: docker(host, "events", "--since", str(began), "--until", str(int(time.time()) + 1), "--filter", f"container={made['Id']}",
+                                                           "--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}") == code, 20)
 
 
 def story_stray():
