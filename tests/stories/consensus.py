@@ -265,7 +265,7 @@ def story_full_disk():
             for n in range(8):
                 docker(chief, "service", "update", "--detach", "--label-add", f"filler={n}{filler}", "counted")
             return docker(victim, "info", "--format", "{{.Swarm.LocalNodeState}}") == "error"
-        until("the victim's disk is full", fill, 90)
+        until("the victim's disk is full", fill, 240)
         said = docker(victim, "info", "--format", "{{.Swarm.Error}}")
         expect("Make room on the disk" in said and "raft.sqlite" in said, said)
         expect("Make room on the disk" in lab("logs", victim, "apusd"), "the log says so too")
