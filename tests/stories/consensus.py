@@ -251,6 +251,8 @@ def story_force_new_cluster():
 def story_full_disk():
     """a manager whose disk is full stops with words that say what to do; the others go on, and with room it comes back"""
     docker("docker-1", "service", "create", "--detach", "--name", "counted", "--replicas", "0", "busybox")
+    # Without snapshots that shorten it, the log grows with every write.
+    docker("docker-1", "swarm", "update", "--snapshot-interval", "10000")
     chief = leader("docker-1")
     victim = next(h for h in HOSTS if h != chief)
     place = data(victim)
